@@ -4,3 +4,7 @@ export { type ChecksumOptions, fileChecksum } from './checksum.ts';
 export { type TensorFormat, type TensorType, tensorFormats } from './dequantize/formats.ts';
 export { type GgufCheckpoint, type OpenGgufOptions, openGguf } from './gguf/open.ts';
 export type { ElementType, MetadataType } from './gguf/types.ts';
+export { convertGguf, typedMetadata } from './gguf/convert.ts';
+export type { TypedMetadata } from './gguf/metadataBytes.ts';
+export { type ModelToWrite, type TensorToWrite, type WriteOptions, writeGguf } from './gguf/write.ts';
+export type { WritableType } from './quantize/encode.ts';
