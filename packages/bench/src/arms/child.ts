@@ -1,0 +1,145 @@
+import { performance } from 'node:perf_hooks';
+import { LlmoptError, type Pipeline, type Progress } from '@llmopt/core';
+import { subtractProfile } from '../profile.ts';
+import { evaluateQuality } from '../quality/evaluate.ts';
+import type { ArmCall, ArmCalls, ArmMessage, ArmRequest, LoadReport, RunReport, RunRequest } from './protocol.ts';
+import type { ArmSpec } from './spec.ts';
+
+export type OpenArm = (spec: ArmSpec, onProgress?: (progress: Progress) => void) => Promise<Pipeline>;
+
+type Report = (progress: { stage: string; fraction: number }) => void;
+
+type Handlers = {
+  [Call in ArmCall]: (input: ArmCalls[Call]['input'], report: Report) => Promise<ArmCalls[Call]['output']>;
+};
+
+/** The prompts as the model reads them: as a user's turn if the model has a chat template, else as they are. */
+function encodePrompts(pipeline: Pipeline, prompts: readonly string[]): { ids: number[][]; chatTemplate: boolean } {
+  const { tokenizer } = pipeline;
+  try {
+    return {
+      ids: prompts.map((content) => tokenizer.encodeChat([{ role: 'user', content }])),
+      chatTemplate: true,
+    };
+  } catch (error) {
+    if (!LlmoptError.isInstance(error) || error.code !== 'LLMOPT_CHAT_TEMPLATE') throw error;
+    return { ids: prompts.map((prompt) => tokenizer.encode(prompt)), chatTemplate: false };
+  }
+}
+
+function assertFits(pipeline: Pipeline, ids: readonly number[][], maxNewTokens: number): void {
+  const { contextLength } = pipeline.graph.config;
+  for (const [index, { length }] of ids.entries()) {
+    if (length + maxNewTokens <= contextLength) continue;
+    throw new LlmoptError(
+      'LLMOPT_PROMPT_TOO_LONG',
+      `Prompt ${index + 1} has ${length} tokens; with ${maxNewTokens} new ones it exceeds the context of ${contextLength}.`,
+      { hint: 'Shorten it, or generate fewer tokens.' },
+    );
+  }
+}
+
+/** What an arm's process does when asked. One pipeline per process, except to measure quality, which needs two. */
+export function createHandlers(open: OpenArm): Handlers {
+  let loaded: { pipeline: Pipeline; prompts: number[][] } | undefined;
+
+  const generate = async ({ prompt, maxNewTokens, ignoreEndToken }: RunRequest): Promise<RunReport> => {
+    const ids = loaded?.prompts[prompt];
+    if (!loaded || !ids) throw new LlmoptError('LLMOPT_BENCH_FAILED', `Prompt ${prompt} was not loaded.`);
+    const { pipeline } = loaded;
+    const result = await pipeline.generate(ids, { maxNewTokens, ignoreEndToken, temperature: 0 });
+    const { kv } = pipeline.memory();
+    return {
+      usage: result.usage,
+      timings: result.timings,
+      finishReason: result.finishReason,
+      text: result.text,
+      kvBytes: kv.committedBytes,
+      residentBytes: process.memoryUsage.rss(),
+    };
+  };
+
+  return {
+    async load({ spec, prompts, maxNewTokens }, report): Promise<LoadReport> {
+      await loaded?.pipeline.dispose();
+      const start = performance.now();
+      const pipeline = await open(spec, report);
+      const loadSeconds = (performance.now() - start) / 1000;
+      const { ids, chatTemplate } = encodePrompts(pipeline, prompts);
+      assertFits(pipeline, ids, maxNewTokens);
+      loaded = { pipeline, prompts: ids };
+      return {
+        loadSeconds,
+        model: pipeline.model,
+        backend: pipeline.plan.backend.settings,
+        plugins: pipeline.plan.plugins.map(({ name, fidelity }) => ({ name, fidelity })),
+        promptTokens: ids.map(({ length }) => length),
+        chatTemplate,
+        description: pipeline.describe(),
+      };
+    },
+
+    run: generate,
+
+    async profile(request) {
+      const before = structuredClone(loaded?.pipeline.profile());
+      await generate(request);
+      return subtractProfile(loaded?.pipeline.profile(), before);
+    },
+
+    async cpu() {
+      const { user, system } = process.cpuUsage();
+      return { userSeconds: user / 1e6, systemSeconds: system / 1e6 };
+    },
+
+    async quality({ baseline, optimized, text, maxTokens, seed }, report) {
+      const a = await open(baseline, report);
+      const b = await open(optimized, report).catch(async (error: unknown) => {
+        await a.dispose();
+        throw error;
+      });
+      try {
+        return await evaluateQuality({
+          baseline: a,
+          optimized: b,
+          text,
+          maxTokens,
+          seed,
+          onProgress: (fraction) => report({ stage: 'quality', fraction }),
+        });
+      } finally {
+        await Promise.all([a.dispose(), b.dispose()]);
+      }
+    },
+  };
+}
+
+/** The channel to the parent; `process` is one. */
+export interface Channel {
+  on(event: 'message', listener: (message: ArmRequest) => void): unknown;
+  send(message: ArmMessage): void;
+}
+
+/** Answers requests one after the other, for as long as the channel lives. */
+export function serveArm(channel: Channel, open: OpenArm): void {
+  const handlers = createHandlers(open);
+  let queue: Promise<void> = Promise.resolve();
+
+  const answer = async (request: ArmRequest): Promise<void> => {
+    const { id } = request;
+    const handler = handlers[request.call] as (input: unknown, report: Report) => Promise<never>;
+    const report: Report = ({ stage, fraction }) =>
+      channel.send({ id, kind: 'progress', progress: { stage, fraction } });
+    try {
+      channel.send({ id, kind: 'done', output: await handler(request.input, report) });
+    } catch (error) {
+      const known = LlmoptError.isInstance(error);
+      const { message, stack } = error instanceof Error ? error : new Error(String(error));
+      channel.send({ id, kind: 'failed', error: { code: known ? error.code : undefined, message, stack } });
+    }
+  };
+
+  channel.on('message', (request) => {
+    queue = queue.then(() => answer(request));
+  });
+}

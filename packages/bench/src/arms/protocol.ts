@@ -1,0 +1,64 @@
+import type { ErrorCode, GenerateResult, Profile, Progress } from '@llmopt/core';
+import type { QualityReport } from '../quality/evaluate.ts';
+import type { ArmSpec } from './spec.ts';
+
+export interface LoadReport {
+  loadSeconds: number;
+  model: { name: string; architecture: string; parameters: number; file: string; quantization: string };
+  /** What the backend says about itself: threads, precision, ... */
+  backend: Readonly<Record<string, string | number | boolean>>;
+  plugins: { name: string; fidelity: 'exact' | 'approximate' | 'vocabulary' }[];
+  /** Tokens of each prompt, as the model reads it. */
+  promptTokens: number[];
+  /** Whether the prompts went through the model's chat template. */
+  chatTemplate: boolean;
+  /** Plan, graph and memory as text. */
+  description: string;
+}
+
+export interface RunReport {
+  usage: GenerateResult['usage'];
+  timings: GenerateResult['timings'];
+  finishReason: GenerateResult['finishReason'];
+  text: string;
+  /** Memory of the KV cache in use at the end. */
+  kvBytes: number;
+  /** Resident set at the end, for systems that do not tell it from outside. */
+  residentBytes: number;
+}
+
+export interface RunRequest {
+  /** Index into the prompts that were loaded. */
+  prompt: number;
+  maxNewTokens: number;
+  ignoreEndToken: boolean;
+}
+
+/** What an arm's process can be asked, with input and answer. */
+export interface ArmCalls {
+  load: { input: { spec: ArmSpec; prompts: readonly string[]; maxNewTokens: number }; output: LoadReport };
+  run: { input: RunRequest; output: RunReport };
+  profile: { input: RunRequest; output: Profile | undefined };
+  /** CPU time that the process has used since its start. */
+  cpu: { input: undefined; output: { userSeconds: number; systemSeconds: number } };
+  quality: {
+    input: { baseline: ArmSpec; optimized: ArmSpec; text: string; maxTokens: number; seed: number };
+    output: QualityReport;
+  };
+}
+
+export type ArmCall = keyof ArmCalls;
+
+export type ArmRequest = { [Call in ArmCall]: { id: number; call: Call; input: ArmCalls[Call]['input'] } }[ArmCall];
+
+/** How an error crosses the process boundary. */
+export interface PlainError {
+  code: ErrorCode | undefined;
+  message: string;
+  stack: string | undefined;
+}
+
+export type ArmMessage =
+  | { id: number; kind: 'done'; output: ArmCalls[ArmCall]['output'] }
+  | { id: number; kind: 'failed'; error: PlainError }
+  | { id: number; kind: 'progress'; progress: Pick<Progress, 'fraction'> & { stage: string } };

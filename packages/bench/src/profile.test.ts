@@ -1,0 +1,54 @@
+import { describe, expect, it } from 'vitest';
+import { subtractProfile, unaccountedPercent } from './profile.ts';
+import { profileTable } from './report/profileTable.ts';
+
+const profile = {
+  steps: 10,
+  stepMilliseconds: 100,
+  entries: [
+    { kind: 'linear', layer: 0, milliseconds: 30 },
+    { kind: 'linear', layer: 1, milliseconds: 40 },
+    { kind: 'rmsNorm', layer: 0, milliseconds: 5 },
+    { kind: 'embed', layer: undefined, milliseconds: 20 },
+  ],
+};
+
+describe('subtractProfile', () => {
+  it('keeps only what happened in between', () => {
+    const before = { steps: 4, stepMilliseconds: 40, entries: [{ kind: 'linear', layer: 1, milliseconds: 15 }] };
+    expect(subtractProfile(profile, before)).toEqual({
+      steps: 6,
+      stepMilliseconds: 60,
+      entries: [
+        { kind: 'linear', layer: 0, milliseconds: 30 },
+        { kind: 'linear', layer: 1, milliseconds: 25 },
+        { kind: 'rmsNorm', layer: 0, milliseconds: 5 },
+        { kind: 'embed', layer: undefined, milliseconds: 20 },
+      ],
+    });
+  });
+
+  it('passes a missing profile on', () => {
+    expect(subtractProfile(undefined, undefined)).toBeUndefined();
+    expect(subtractProfile(profile, undefined)).toBe(profile);
+  });
+});
+
+describe('profileTable', () => {
+  it('adds up by kind and by layer, and states what is left', () => {
+    const lines = profileTable('baseline', profile).split('\n');
+    const cells = lines.map((line) => line.split('│').map((cell) => cell.trim()).filter(Boolean));
+    expect(lines[0]).toBe('baseline: milliseconds per step, mean of 10 steps');
+    expect(cells).toContainEqual(['layer', 'linear', 'embed', 'rmsNorm', 'sum']);
+    expect(cells).toContainEqual(['0', '3.000', '0.500', '3.500']);
+    expect(cells).toContainEqual(['outside', '2.000', '2.000']);
+    expect(cells).toContainEqual(['all', '7.000', '2.000', '0.500', '9.500']);
+    expect(cells).toContainEqual(['share', '70.0 %', '20.0 %', '5.0 %', '95.0 %']);
+    expect(lines.at(-1)).toBe('Ops 9.500 ms, step 10.000 ms: 5.0 % of the step lies outside the ops.');
+  });
+
+  it('says when the ops add up to more than the step', () => {
+    expect(unaccountedPercent({ ...profile, stepMilliseconds: 90 })).toBeLessThan(0);
+    expect(profileTable('x', { ...profile, stepMilliseconds: 90 })).toContain('5.6 % more in the ops than in the step');
+  });
+});

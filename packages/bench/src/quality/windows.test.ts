@@ -1,0 +1,30 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { cutWindows } from './windows.ts';
+
+describe('cutWindows', () => {
+  it('cuts in full windows and a rest', () => {
+    expect(cutWindows([1, 2, 3, 4, 5], 2)).toEqual([
+      { tokens: [1, 2], firstScoredRow: 0 },
+      { tokens: [3, 4], firstScoredRow: 0 },
+    ]);
+  });
+
+  it('puts the prefix in front of each, and then scores every token once', () => {
+    fc.assert(
+      fc.property(fc.array(fc.nat(), { minLength: 1, maxLength: 60 }), fc.integer({ min: 3, max: 20 }), (ids, length) => {
+        const windows = cutWindows(ids, length, [7]);
+        expect(windows.flatMap(({ tokens, firstScoredRow }) => tokens.slice(firstScoredRow + 1))).toEqual(ids);
+        for (const { tokens } of windows) {
+          expect(tokens[0]).toBe(7);
+          expect(tokens.length).toBeLessThanOrEqual(length);
+        }
+      }),
+    );
+  });
+
+  it('leaves out what cannot score', () => {
+    expect(cutWindows([1], 8)).toEqual([]);
+    expect(cutWindows([], 8, [7])).toEqual([]);
+  });
+});

@@ -1,0 +1,100 @@
+import type { ArmProcess } from './arms/parent.ts';
+import { sampleMemory } from './memory.ts';
+
+/** One timed request. */
+export interface Sample {
+  /** Number of the run, from 0. */
+  run: number;
+  /** Index of the prompt. */
+  prompt: number;
+  totalSeconds: number;
+  timeToFirstTokenMs: number;
+  timePerOutputTokenMs: number;
+  prefillTokensPerSecond: number;
+  inputTokens: number;
+  outputTokens: number;
+  /** Characters of the text that was generated. */
+  characters: number;
+  /** Resident set of the arm's process while the request ran. */
+  peakBytes: number;
+  averageBytes: number;
+  /** Memory of the KV cache at the end. */
+  kvBytes: number;
+}
+
+export interface Turn {
+  /** Number of the run; negative for a warm-up. */
+  run: number;
+  prompt: number;
+  /** Indices of the arms, in the order in which they run. */
+  order: readonly number[];
+}
+
+/**
+ * Who runs what, in order: every prompt of every run on all arms, one right after the other, and in the opposite order
+ * the next time, so that neither a drift of the machine nor the place in the pair favours an arm.
+ */
+export function planTurns(counts: { arms: number; prompts: number; runs: number; warmup: number }): Turn[] {
+  const forwards = Array.from({ length: counts.arms }, (_, arm) => arm);
+  const backwards = forwards.toReversed();
+  const turns: Turn[] = [];
+  for (let run = -counts.warmup; run < counts.runs; run++) {
+    for (let prompt = 0; prompt < counts.prompts; prompt++) {
+      // Also alternates between the runs of one prompt.
+      turns.push({ run, prompt, order: (run + counts.warmup + prompt) % 2 === 0 ? forwards : backwards });
+    }
+  }
+  return turns;
+}
+
+/** One request on one arm, with its memory watched from outside. */
+async function runOnce(arm: ArmProcess, turn: Turn, maxNewTokens: number): Promise<Sample> {
+  const memory = sampleMemory(arm.pid);
+  const report = await arm.call('run', { prompt: turn.prompt, maxNewTokens, ignoreEndToken: true }).catch(async (error) => {
+    await memory.stop();
+    throw error;
+  });
+  const figures = (await memory.stop()) ?? { peakBytes: report.residentBytes, averageBytes: report.residentBytes };
+  return {
+    run: turn.run,
+    prompt: turn.prompt,
+    totalSeconds: report.timings.totalMs / 1000,
+    timeToFirstTokenMs: report.timings.timeToFirstTokenMs,
+    timePerOutputTokenMs: report.timings.timePerOutputTokenMs,
+    prefillTokensPerSecond: report.timings.prefillTokensPerSecond,
+    inputTokens: report.usage.inputTokens,
+    outputTokens: report.usage.outputTokens,
+    characters: Array.from(report.text).length,
+    peakBytes: figures.peakBytes,
+    averageBytes: figures.averageBytes,
+    kvBytes: report.kvBytes,
+  };
+}
+
+export interface TimedRuns {
+  prompts: number;
+  runs: number;
+  warmup: number;
+  maxNewTokens: number;
+  /** Called with every sample that counts, as it comes; warm-ups are dropped. */
+  onSample: (arm: number, sample: Sample) => void;
+  onProgress?: (fraction: number, detail: string) => void;
+}
+
+/** Runs the arms in pairs. Samples that came before an error have been handed over. @throws what an arm throws */
+export async function runTimed(arms: readonly ArmProcess[], options: TimedRuns): Promise<void> {
+  const { prompts, runs, warmup, maxNewTokens, onSample, onProgress } = options;
+  const turns = planTurns({ arms: arms.length, prompts, runs, warmup });
+  let done = 0;
+  for (const turn of turns) {
+    const round = turn.run < 0 ? `warm-up ${turn.run + warmup + 1}/${warmup}` : `run ${turn.run + 1}/${runs}`;
+    for (const index of turn.order) {
+      const arm = arms[index] as ArmProcess;
+      onProgress?.(done / (turns.length * arms.length), `${round}, prompt ${turn.prompt + 1}/${prompts}, ${arm.name}`);
+      const sample = await runOnce(arm, turn, maxNewTokens);
+      if (turn.run >= 0) onSample(index, sample);
+      done++;
+    }
+  }
+  onProgress?.(1, '');
+}

@@ -1,0 +1,11 @@
+import { defineConfig } from 'tsup';
+
+export default defineConfig({
+  entry: ['src/index.ts', 'src/cli.ts', 'src/arm.ts'],
+  format: 'esm',
+  target: 'node22',
+  dts: { entry: 'src/index.ts' },
+  clean: true,
+  splitting: true,
+  sourcemap: true,
+});
