@@ -1,0 +1,10 @@
+export { attention, kvWrite } from './attention';
+export { barrier } from './barrier';
+export { add, copyRows, gatedSilu } from './elementwise';
+export { embedFloat32, embedInt8 } from './embed';
+export { headInt8 } from './headInt8';
+export { finishInt8, linearInt8 } from './linearInt8';
+export { headFloat32, linearFloat32, maskChannels } from './linearFloat32';
+export { quantize } from './quantize';
+export { rmsNorm } from './rmsNorm';
+export { rope } from './rope';

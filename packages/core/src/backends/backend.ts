@@ -1,0 +1,87 @@
+import type { Graph } from '../graph/graph.ts';
+import type { KvCache, KvCacheProvider } from '../kv/kvCache.ts';
+import type { Op } from '../ops/op.ts';
+import type { Progress } from '../pipeline/types.ts';
+
+/** What a plugin may ask of a backend. */
+export type Capability = 'channels' | 'values' | 'slots' | 'kvCache' | 'logits';
+
+/**
+ * One forward: any mix of prompt chunks, single tokens and candidates. Rows of one slot stand in ascending, gapless
+ * positions that go on where the slot ends.
+ */
+export interface Batch {
+  /** Token id of each row. */
+  tokens: ArrayLike<number>;
+  /** KV slot of each row. */
+  slots: ArrayLike<number>;
+  /** Position of each row in its sequence. */
+  positions: ArrayLike<number>;
+  /** Indices of the rows whose logits are wanted. */
+  logits: ArrayLike<number>;
+  /** Other values that are wanted, by name, for these rows. Values behind `selectRows` number the rows of `logits`. */
+  values?: readonly { name: string; rows: ArrayLike<number> }[];
+}
+
+export interface ForwardResult {
+  /** `[rows that want logits, vocabulary]` float32. From an executable: a view that holds until the next forward. */
+  logits: Float32Array;
+  /** By name, `[rows wanted, width]` float32; channel lists as 1 for alive and 0 for skipped. */
+  values: Record<string, Float32Array>;
+}
+
+export interface MemoryReport {
+  /** Packed weights. */
+  weightsBytes: number;
+  /** Scratch for values and kernels. */
+  activationsBytes: number;
+  kv: { reservedBytes: number; committedBytes: number; liveBytes: number };
+}
+
+/** Where time went, summed over all forwards since the start. */
+export interface Profile {
+  steps: number;
+  /** Wall time of all forwards. */
+  stepMilliseconds: number;
+  /** Time per op kind and layer; ops outside the layers have no layer. */
+  entries: { kind: string; layer: number | undefined; milliseconds: number }[];
+}
+
+export interface CompileOptions {
+  /** KV slots. */
+  slots: number;
+  /** Tokens per slot. */
+  contextLength: number;
+  /** Rows of the largest batch. */
+  maxRows: number;
+  kvCache: KvCacheProvider;
+  /** Names all that the parameters depend on outside the graph: the checkpoint's checksum. */
+  modelKey: string;
+  /** Folder for packed weights; undefined keeps none. */
+  cacheDir: string | undefined;
+  onProgress?: (progress: Progress) => void;
+  signal?: AbortSignal;
+}
+
+export interface Executable {
+  readonly kv: KvCache;
+  /**
+   * Compute one batch and move the slots on. With an error nothing has moved.
+   * @throws LLMOPT_BATCH_INVALID, LLMOPT_TOKEN_INVALID, LLMOPT_KV_FULL, LLMOPT_BUSY, LLMOPT_DISPOSED, LLMOPT_WORKER_DIED
+   */
+  forward(batch: Batch): Promise<ForwardResult>;
+  memory(): MemoryReport;
+  profile(): Profile | undefined;
+  dispose(): Promise<void>;
+}
+
+/** Runs graphs on one kind of hardware. Knows ops, never plugins. */
+export interface Backend {
+  readonly name: string;
+  /** Threads, precision, device: whatever a report should say. */
+  readonly settings: Readonly<Record<string, string | number | boolean>>;
+  readonly capabilities: ReadonlySet<Capability>;
+  /** Whether it has a kernel for the op. */
+  supports(op: Op): boolean;
+  compile(graph: Graph, options: CompileOptions): Promise<Executable>;
+}

@@ -1,0 +1,70 @@
+import type { Op } from '../../ops/op.ts';
+
+/**
+ * Version of the kernel ABI and of the memory layout that kernels see. A plugin's kernels are built for one version.
+ *
+ * A kernel is an export `(args: i32, thread: i32, threads: i32) → void` of a WebAssembly module that imports `env.memory` (shared)
+ * and nothing else, and that has no data section: all modules share one memory. `args` points at 32-bit words, as `lower` listed them.
+ * Every thread calls every kernel; behind each call all threads meet at a barrier.
+ */
+export const abiVersion = 1;
+
+/** A WebAssembly module that holds kernels. */
+export interface WasmModule {
+  readonly name: string;
+  readonly abiVersion: number;
+  readonly base64: string;
+}
+
+/** One kernel call: its words are pointers (bytes), integers, and floats through `float32Bits`. */
+export interface WasmCall {
+  readonly kernel: string;
+  readonly args: readonly number[];
+}
+
+/**
+ * Where a value lies. `float`: rows of `width` float32 numbers, `stride` bytes apart, room for whole 16-byte vectors.
+ * `channels`: rows of int32, a count and then that many ascending indices.
+ */
+export interface WasmValue {
+  readonly pointer: number;
+  /** Bytes from row to row. */
+  readonly stride: number;
+  readonly width: number;
+}
+
+/** What `lower` may ask for. All pointers are byte addresses. */
+export interface WasmLayout {
+  readonly threads: number;
+  /** Rows that every value has room for, a multiple of 4. */
+  readonly maxRows: number;
+  readonly contextLength: number;
+  value(name: string): WasmValue;
+  /** Address of the int32 that holds how many rows the value has in this step. */
+  rows(name: string): number;
+  /** Address of a parameter as float32, row-major, padded to 64 bytes. */
+  param(name: string): number;
+  /** Scratch that lasts for this op only. */
+  scratch(bytes: number): number;
+  /** Address of the int32 numbers 0, step, 2·step, … (`count` of them). */
+  multiples(count: number, step: number): number;
+  /** Address of one int32. */
+  constant(value: number): number;
+  /** Addresses of the batch's int32 columns, and the table of the slots' base addresses. */
+  readonly batch: { tokens: number; slots: number; positions: number; logitRows: number; logitCount: number; slotBases: number };
+}
+
+/** How an op runs on this backend. */
+export interface WasmKernel<O extends Op> {
+  readonly module: WasmModule;
+  /** The kernel calls of an op, in order; a barrier follows each. */
+  lower(op: O, layout: WasmLayout): readonly WasmCall[];
+}
+
+const bits = new DataView(new ArrayBuffer(4));
+
+/** A float as the 32-bit word that a kernel reads with `load<f32>`. */
+export function float32Bits(value: number): number {
+  bits.setFloat32(0, value, true);
+  return bits.getInt32(0, true);
+}

@@ -1,0 +1,175 @@
+import { LlmoptError } from '../../errors.ts';
+import { checkGraph } from '../../graph/check.ts';
+import type { Graph } from '../../graph/graph.ts';
+import type { Batch, CompileOptions, Executable, ForwardResult } from '../backend.ts';
+import { prepareBatch } from '../batch.ts';
+import { abiVersion, type WasmModule } from './abi.ts';
+import { createArena } from './arena.ts';
+import { compileSteps } from './compile.ts';
+import { control } from './control.ts';
+import { wasmBase64 } from './kernels.generated.ts';
+import type { Precision } from './packing/sections.ts';
+import { startPool } from './pool.ts';
+import { link, type Program } from './program.ts';
+import { loadWeights } from './weights.ts';
+
+export interface WasmSettings {
+  threads: number;
+  precision: Precision;
+  profile: boolean;
+}
+
+const PROFILE_ENTRIES = 16_384;
+
+export async function compileWasm(graph: Graph, settings: WasmSettings, options: CompileOptions): Promise<Executable> {
+  const infos = checkGraph(graph);
+  const arena = createArena();
+  const { memory } = arena;
+  const controlAt = arena.allocate(control.bytes, 'control');
+  const timesAt = settings.profile ? arena.allocate(PROFILE_ENTRIES * 8, 'profile') : 0;
+  const weights = await loadWeights(graph, arena, settings.precision, options);
+  const compiled = compileSteps(graph, weights, arena, settings.threads, settings.precision, options);
+  const linked = link(compiled, arena, options.maxRows);
+  const plain = linked.program([]);
+
+  const { layers, kvHeads, headDim } = graph.config;
+  const kv = options.kvCache({ layers, kvHeads, headDim, slots: options.slots, capacity: options.contextLength, elementType: 'float32' });
+  const slotBytes = layers * 2 * options.contextLength * kvHeads * headDim * 4;
+  const slotBases = new Int32Array(memory.buffer, compiled.batch.slotBases, options.slots);
+  for (let slot = 0; slot < options.slots; slot++) slotBases[slot] = arena.allocate(slotBytes, `KV slot ${slot}`);
+
+  const pool = await startPool(
+    {
+      memory,
+      modules: linked.modules.map((module) => compileModule(module)),
+      kernels: [...linked.kernels],
+      control: controlAt,
+      times: timesAt,
+      threads: settings.threads,
+    },
+    settings.profile,
+  );
+
+  const logitsPlace = compiled.values.get(graph.logits)!;
+  const times = new Float64Array(memory.buffer, timesAt, settings.profile ? linked.entries.length : 0);
+  const columns = batchColumns(memory, compiled, options.maxRows);
+  let state: 'idle' | 'running' | 'disposed' = 'idle';
+  let steps = 0;
+  let stepMilliseconds = 0;
+
+  function write(batch: Batch, program: Program): void {
+    columns.tokens.set(batch.tokens);
+    columns.slots.set(batch.slots);
+    columns.positions.set(batch.positions);
+    columns.logitRows.set(batch.logits);
+    columns.rowCount[0] = batch.tokens.length;
+    columns.logitCount[0] = batch.logits.length;
+    for (const { name, rows } of batch.values ?? []) {
+      const capture = program.captures.get(name)!;
+      new Int32Array(memory.buffer, capture.rows, rows.length).set(rows);
+      new Int32Array(memory.buffer, capture.count, 1)[0] = rows.length;
+    }
+  }
+
+  function read(batch: Batch, program: Program): ForwardResult {
+    const { vocabularySize } = graph.config;
+    const values: Record<string, Float32Array> = {};
+    for (const { name, rows } of batch.values ?? []) {
+      const { copy } = program.captures.get(name)!;
+      values[name] = readCapture(memory, copy, rows.length, infos.get(name)!.kind === 'channels');
+    }
+    // The logits' rows are padded to 64 bytes; vocabularies of real models need no padding, and then this is a view.
+    const stride = logitsPlace.stride / 4;
+    if (stride === vocabularySize || batch.logits.length <= 1) {
+      return { logits: new Float32Array(memory.buffer, logitsPlace.pointer, batch.logits.length * vocabularySize), values };
+    }
+    const padded = new Float32Array(memory.buffer, logitsPlace.pointer, batch.logits.length * stride);
+    const logits = new Float32Array(batch.logits.length * vocabularySize);
+    for (let row = 0; row < batch.logits.length; row++) {
+      logits.set(padded.subarray(row * stride, row * stride + vocabularySize), row * vocabularySize);
+    }
+    return { logits, values };
+  }
+
+  return {
+    kv,
+    async forward(batch) {
+      if (state === 'disposed') throw new LlmoptError('LLMOPT_DISPOSED', 'This executable was disposed.');
+      if (state === 'running') {
+        throw new LlmoptError('LLMOPT_BUSY', 'A forward is already running on this executable.', { hint: 'Wait for it, or put both in one batch.' });
+      }
+      const lengths = prepareBatch(batch, graph, infos, kv, options.maxRows);
+      const program = batch.values?.length ? linked.program([...new Set(batch.values.map(({ name }) => name))].sort()) : plain;
+      state = 'running';
+      try {
+        write(batch, program);
+        const began = performance.now();
+        await pool.run(program.address, program.calls);
+        stepMilliseconds += performance.now() - began;
+        steps++;
+        for (const [slot, length] of lengths) kv.commit(slot, length);
+        return read(batch, program);
+      } finally {
+        if (state === 'running') state = 'idle';
+      }
+    },
+    memory() {
+      const { reserved, committed, live } = kv.bytes();
+      return {
+        weightsBytes: weights.byteLength,
+        activationsBytes: compiled.activationsBytes,
+        kv: { reservedBytes: reserved, committedBytes: committed, liveBytes: live },
+      };
+    },
+    profile() {
+      if (!settings.profile) return undefined;
+      const entries = linked.entries.map((entry, i) => ({ ...entry, milliseconds: times[i] ?? 0 }));
+      return { steps, stepMilliseconds, entries: entries.filter(({ milliseconds }) => milliseconds > 0) };
+    },
+    async dispose() {
+      if (state === 'disposed') return;
+      state = 'disposed';
+      await pool.dispose();
+    },
+  };
+}
+
+function batchColumns(memory: WebAssembly.Memory, { batch, rowCount }: Awaited<ReturnType<typeof compileSteps>>, maxRows: number) {
+  const column = (at: number, length: number) => new Int32Array(memory.buffer, at, length);
+  return {
+    tokens: column(batch.tokens, maxRows),
+    slots: column(batch.slots, maxRows),
+    positions: column(batch.positions, maxRows),
+    logitRows: column(batch.logitRows, maxRows),
+    rowCount: column(rowCount, 1),
+    logitCount: column(batch.logitCount, 1),
+  };
+}
+
+function readCapture(memory: WebAssembly.Memory, place: { pointer: number; stride: number; width: number }, rows: number, channels: boolean) {
+  const out = new Float32Array(rows * place.width);
+  for (let row = 0; row < rows; row++) {
+    const at = place.pointer + row * place.stride;
+    if (channels) {
+      const [count] = new Int32Array(memory.buffer, at, 1);
+      for (const channel of new Int32Array(memory.buffer, at + 4, count)) out[row * place.width + channel] = 1;
+    } else out.set(new Float32Array(memory.buffer, at, place.width), row * place.width);
+  }
+  return out;
+}
+
+const compiledModules = new Map<string, WebAssembly.Module>();
+
+function compileModule(module: WasmModule | 'core'): WebAssembly.Module {
+  if (module !== 'core' && module.abiVersion !== abiVersion) {
+    throw new LlmoptError('LLMOPT_PLAN', `The kernels of "${module.name}" are built for version ${module.abiVersion} of the kernel ABI; this is version ${abiVersion}.`, {
+      hint: 'Use versions of the packages that fit together.',
+    });
+  }
+  const base64 = module === 'core' ? wasmBase64 : module.base64;
+  const known = compiledModules.get(base64);
+  if (known) return known;
+  const compiled = new WebAssembly.Module(Buffer.from(base64, 'base64'));
+  compiledModules.set(base64, compiled);
+  return compiled;
+}

@@ -1,0 +1,44 @@
+import { availableParallelism } from 'node:os';
+import { LlmoptError } from '../../errors.ts';
+import { isCustom } from '../../ops/op.ts';
+import type { Backend } from '../backend.ts';
+import { compileWasm } from './executable.ts';
+import type { Precision } from './packing/sections.ts';
+
+export interface WasmOptions {
+  /** Worker threads. Default: one per core. */
+  threads?: number;
+  /** `int8` (default): weights of 8 bits, activations of 16. `float32`: precise, four times the memory, slower. */
+  precision?: Precision;
+  /** Keep times per op and layer. Default false. */
+  profile?: boolean;
+}
+
+const MAX_THREADS = 64;
+
+/**
+ * The CPU backend: WebAssembly SIMD kernels on worker threads over one shared memory. The event loop stays free while it computes.
+ * @throws LLMOPT_OPTION_INVALID
+ */
+export function wasm(options: WasmOptions = {}): Backend {
+  const threads = options.threads ?? Math.min(availableParallelism(), MAX_THREADS);
+  const precision = options.precision ?? 'int8';
+  if (!Number.isInteger(threads) || threads < 1 || threads > MAX_THREADS) {
+    throw new LlmoptError('LLMOPT_OPTION_INVALID', `threads is ${threads}; a whole number from 1 to ${MAX_THREADS} is allowed.`);
+  }
+  if (precision !== 'int8' && precision !== 'float32') {
+    throw new LlmoptError('LLMOPT_OPTION_INVALID', `precision is "${precision}"; "int8" and "float32" are allowed.`);
+  }
+  const settings = { threads, precision, profile: options.profile ?? false };
+  return {
+    name: 'wasm',
+    settings,
+    capabilities: new Set(['channels', 'values', 'slots', 'kvCache', 'logits'] as const),
+    supports: (op) => {
+      if (isCustom(op)) return op.definition.kernels.wasm !== undefined;
+      // The attention kernel works on whole vectors of four.
+      return op.kind !== 'attention' || op.headDim % 4 === 0;
+    },
+    compile: (graph, compileOptions) => compileWasm(graph, settings, compileOptions),
+  };
+}

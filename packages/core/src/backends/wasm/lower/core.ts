@@ -1,0 +1,111 @@
+import type { AddOp, AttentionOp, EmbedOp, GatedActOp, RmsNormOp, RopeOp, SelectRowsOp } from '../../../ops/op.ts';
+import { float32Bits, type WasmCall, type WasmLayout } from '../abi.ts';
+import { rowInt8Layout } from '../packing/layouts.ts';
+import type { Precision } from '../packing/sections.ts';
+
+// One function per op of core: the kernel calls it becomes. The words are documented beside each kernel in assembly/.
+
+/** `weight` is the address of the packed embedding `[vocabulary, width]`. */
+export function lowerEmbed(op: EmbedOp, layout: WasmLayout, precision: Precision, weight: number, vocabulary: number): WasmCall[] {
+  const output = layout.value(op.outputs.output);
+  const rows = layout.rows(op.outputs.output);
+  if (precision === 'float32') {
+    return [{ kernel: 'embedFloat32', args: [rows, layout.batch.tokens, weight, output.width, output.pointer, output.stride] }];
+  }
+  const { groups, scales } = rowInt8Layout(vocabulary, output.width);
+  return [
+    {
+      kernel: 'embedInt8',
+      args: [rows, layout.batch.tokens, weight, weight + scales, groups, output.width, output.pointer, output.stride],
+    },
+  ];
+}
+
+export function lowerRmsNorm(op: RmsNormOp, layout: WasmLayout): WasmCall[] {
+  const input = layout.value(op.inputs.input);
+  const output = layout.value(op.outputs.output);
+  const gain = layout.param(op.params.gain);
+  return [
+    {
+      kernel: 'rmsNorm',
+      args: [
+        layout.rows(op.inputs.input),
+        ...[input.pointer, input.stride, gain, output.pointer, output.stride, input.width],
+        float32Bits(op.epsilon),
+      ],
+    },
+  ];
+}
+
+/** `table` is the address of float32 [context, pairs, 2]: cos and sin. */
+export function lowerRope(op: RopeOp, layout: WasmLayout, table: number): WasmCall[] {
+  const input = layout.value(op.inputs.input);
+  const output = layout.value(op.outputs.output);
+  const pairs = op.rotaryDim / 2;
+  const [reach, step] = op.pairing === 'neighbours' ? [1, 2] : [pairs, 1];
+  return [
+    {
+      kernel: 'rope',
+      args: [
+        ...[layout.rows(op.inputs.input), layout.batch.positions, table, pairs, reach, step],
+        ...[op.headDim, input.width, input.pointer, input.stride, output.pointer, output.stride],
+      ],
+    },
+  ];
+}
+
+export function lowerAttention(op: AttentionOp, layout: WasmLayout): WasmCall[] {
+  const query = layout.value(op.inputs.query);
+  const key = layout.value(op.inputs.key);
+  const value = layout.value(op.inputs.value);
+  const output = layout.value(op.outputs.output);
+  const { slots, positions, slotBases } = layout.batch;
+  const rows = layout.rows(op.inputs.query);
+  const kvWidth = op.kvHeads * op.headDim;
+  const valuesOffset = layout.contextLength * kvWidth * 4;
+  const layerOffset = op.layer * 2 * valuesOffset;
+  const place = [rows, slots, positions, slotBases, layerOffset, valuesOffset, kvWidth];
+  const scoresStride = Math.ceil((layout.contextLength + 4) / 16) * 64;
+  return [
+    { kernel: 'kvWrite', args: [...place, key.pointer, key.stride, value.pointer, value.stride] },
+    {
+      kernel: 'attention',
+      args: [
+        ...place,
+        ...[query.pointer, query.stride, output.pointer, output.stride],
+        ...[op.heads, op.heads / op.kvHeads, op.headDim, float32Bits(op.scale)],
+        ...[layout.scratch(scoresStride * layout.threads), scoresStride],
+      ],
+    },
+  ];
+}
+
+export function lowerGatedAct(op: GatedActOp, layout: WasmLayout): WasmCall[] {
+  return [{ kernel: 'gatedSilu', args: elementwise(op.inputs.gate, op.inputs.up, op.outputs.output, layout) }];
+}
+
+export function lowerAdd(op: AddOp, layout: WasmLayout): WasmCall[] {
+  return [{ kernel: 'add', args: elementwise(op.inputs.left, op.inputs.right, op.outputs.output, layout) }];
+}
+
+function elementwise(leftName: string, rightName: string, outputName: string, layout: WasmLayout): number[] {
+  const left = layout.value(leftName);
+  const right = layout.value(rightName);
+  const output = layout.value(outputName);
+  return [
+    layout.rows(outputName),
+    ...[left.pointer, left.stride, right.pointer, right.stride, output.pointer, output.stride, output.width],
+  ];
+}
+
+export function lowerSelectRows(op: SelectRowsOp, layout: WasmLayout): WasmCall[] {
+  const input = layout.value(op.inputs.input);
+  const output = layout.value(op.outputs.output);
+  const { logitCount, logitRows } = layout.batch;
+  return [
+    {
+      kernel: 'copyRows',
+      args: [logitCount, logitRows, input.pointer, input.stride, output.pointer, output.stride, input.width * 4],
+    },
+  ];
+}

@@ -1,0 +1,73 @@
+import { Worker } from 'node:worker_threads';
+import { LlmoptError } from '../../errors.ts';
+import { control, type WorkerData } from './control.ts';
+
+/** Worker threads that run programs over one shared memory. */
+export interface Pool {
+  /** Run a program; resolves when every thread is through. @throws LLMOPT_WORKER_DIED, now and from then on */
+  run(program: number, calls: number): Promise<void>;
+  dispose(): Promise<void>;
+}
+
+// From source (tests) the worker is TypeScript, which Node runs as it is; built, it lies beside the bundle.
+const workerUrl = new URL(import.meta.url.endsWith('.ts') ? './worker.ts' : './worker.js', import.meta.url);
+
+/** Starts the workers and waits until each is up. @throws LLMOPT_WORKER_DIED */
+export async function startPool(data: Omit<WorkerData, 'thread'>, timing: boolean): Promise<Pool> {
+  const state = new Int32Array(data.memory.buffer, data.control, control.bytes / 4);
+  state[control.timing] = timing ? 1 : 0;
+  let disposed = false;
+  let failure: LlmoptError | undefined;
+  let onFailure: (error: LlmoptError) => void = () => {};
+
+  const workers = Array.from(
+    { length: data.threads },
+    (_, thread) => new Worker(workerUrl, { workerData: { ...data, thread } satisfies WorkerData, name: `llmopt-${thread}` }),
+  );
+  const fail = (reason: string, cause?: unknown) => {
+    if (disposed || failure) return;
+    failure = new LlmoptError('LLMOPT_WORKER_DIED', `A worker thread of the wasm backend ended: ${reason}.`, {
+      hint: 'Dispose this pipeline and create it again.',
+      cause,
+    });
+    for (const worker of workers) void worker.terminate();
+    onFailure(failure);
+  };
+  for (const worker of workers) {
+    worker.on('error', (error) => fail(error instanceof Error ? error.message : String(error), error));
+    worker.on('exit', (code) => fail(`exit code ${code}`));
+  }
+  const failed = () =>
+    new Promise<never>((_, reject) => {
+      onFailure = reject;
+      if (failure) reject(failure);
+    });
+  await Promise.race([Promise.all(workers.map((worker) => new Promise((resolve) => worker.once('online', resolve)))), failed()]);
+  // Idle workers keep no process alive; a running step does.
+  for (const worker of workers) worker.unref();
+
+  return {
+    async run(program, calls) {
+      if (failure) throw failure;
+      state[control.program] = program;
+      state[control.calls] = calls;
+      const before = Atomics.load(state, control.done);
+      workers[0]!.ref();
+      try {
+        Atomics.store(state, control.start, before + 1);
+        Atomics.notify(state, control.start);
+        const waiting = Atomics.waitAsync(state, control.done, before);
+        if (waiting.async) await Promise.race([waiting.value, failed()]);
+      } finally {
+        workers[0]!.unref();
+      }
+    },
+    async dispose() {
+      disposed = true;
+      Atomics.store(state, control.stop, 1);
+      Atomics.add(state, control.start, 1);
+      Atomics.notify(state, control.start);
+      await Promise.all(workers.map((worker) => worker.terminate()));
+    },
+  };
+}

@@ -1,0 +1,60 @@
+import { workerData } from 'node:worker_threads';
+import { control, WORDS_PER_CALL, type WorkerData } from './control.ts';
+
+type Kernel = (args: number, thread: number, threads: number) => void;
+
+const data = workerData as WorkerData;
+const { memory, thread, threads } = data;
+const instances = data.modules.map((module) => new WebAssembly.Instance(module, { env: { memory } }));
+const kernels = data.kernels.map(({ module, name }) => instances[module]!.exports[name] as Kernel);
+const barrier = instances[0]!.exports.barrier as (at: number, threads: number) => void;
+const barrierAt = data.control + control.barrier * 4;
+const state = new Int32Array(memory.buffer, data.control, control.bytes / 4);
+
+// Long enough to catch the next step of a busy executable, short enough to cost an idle one nothing.
+const SPINS = 2000;
+
+function waitForStart(seen: number): number {
+  for (let spin = 0; spin < SPINS; spin++) {
+    const start = Atomics.load(state, control.start);
+    if (start !== seen) return start;
+  }
+  for (;;) {
+    const start = Atomics.load(state, control.start);
+    if (start !== seen) return start;
+    Atomics.wait(state, control.start, seen);
+  }
+}
+
+function run(words: Int32Array, from: number, calls: number): void {
+  for (let at = from, end = from + calls * WORDS_PER_CALL; at < end; at += WORDS_PER_CALL) {
+    kernels[words[at]!]!(words[at + 1]!, thread, threads);
+    barrier(barrierAt, threads);
+  }
+}
+
+function runTimed(words: Int32Array, from: number, calls: number, times: Float64Array): void {
+  let last = performance.now();
+  for (let at = from, end = from + calls * WORDS_PER_CALL; at < end; at += WORDS_PER_CALL) {
+    kernels[words[at]!]!(words[at + 1]!, thread, threads);
+    barrier(barrierAt, threads);
+    const now = performance.now();
+    times[words[at + 2]!]! += now - last;
+    last = now;
+  }
+}
+
+let words = new Int32Array(memory.buffer);
+for (let seen = 0; ; ) {
+  seen = waitForStart(seen);
+  if (Atomics.load(state, control.stop) === 1) break;
+  if (words.byteLength !== memory.buffer.byteLength) words = new Int32Array(memory.buffer);
+  const program = state[control.program]! >>> 2;
+  const calls = state[control.calls]!;
+  if (thread === 0 && state[control.timing] === 1) runTimed(words, program, calls, new Float64Array(memory.buffer, data.times));
+  else run(words, program, calls);
+  if (thread === 0) {
+    Atomics.store(state, control.done, seen);
+    Atomics.notify(state, control.done);
+  }
+}

@@ -1,0 +1,52 @@
+import { LlmoptError } from '../errors.ts';
+import type { KvCache, KvLayout } from './kvCache.ts';
+
+/** Bytes that one token takes in the cache: keys and values of all layers. */
+export function bytesPerToken(layout: KvLayout): number {
+  return layout.layers * 2 * layout.kvHeads * layout.headDim * Float32Array.BYTES_PER_ELEMENT;
+}
+
+/** The default cache: each slot owns one contiguous range for the whole context. */
+export function contiguousKvCache(layout: KvLayout): KvCache {
+  const lengths = new Int32Array(layout.slots);
+  const highWater = new Int32Array(layout.slots);
+  const taken = new Uint8Array(layout.slots);
+  const perToken = bytesPerToken(layout);
+  const sum = (counts: Int32Array) => counts.reduce((total, count) => total + count, 0) * perToken;
+  return {
+    layout,
+    acquire() {
+      const slot = taken.indexOf(0);
+      if (slot < 0) return undefined;
+      taken[slot] = 1;
+      lengths[slot] = 0;
+      return slot;
+    },
+    release(slot) {
+      taken[slot] = 0;
+      lengths[slot] = 0;
+    },
+    isAcquired: (slot) => taken[slot] === 1,
+    length: (slot) => lengths[slot] ?? 0,
+    reserve(slot, length) {
+      if (length > layout.capacity) {
+        throw new LlmoptError('LLMOPT_KV_FULL', `Slot ${slot} holds ${layout.capacity} tokens; ${length} were asked for.`, {
+          where: { slot, capacity: layout.capacity, asked: length },
+          hint: 'Use a longer contextLength, or shorter prompts.',
+        });
+      }
+    },
+    commit(slot, length) {
+      lengths[slot] = length;
+      highWater[slot] = Math.max(highWater[slot] ?? 0, length);
+    },
+    truncate(slot, length) {
+      lengths[slot] = Math.min(lengths[slot] ?? 0, length);
+    },
+    bytes: () => ({
+      reserved: layout.slots * layout.capacity * perToken,
+      committed: sum(highWater),
+      live: sum(lengths),
+    }),
+  };
+}
