@@ -1,8 +1,9 @@
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { mkdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
-import { dirname, join, resolve } from 'node:path';
+import { readFile, stat } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
 import { LlmoptError } from '../errors.ts';
+import { writeAtomically } from './atomicFile.ts';
 import { defaultCacheFolder } from './cacheFolder.ts';
 
 export interface ChecksumOptions {
@@ -94,12 +95,11 @@ async function readList(list: string): Promise<Record<string, Remembered>> {
 async function remember(list: string, file: string, entry: Remembered): Promise<void> {
   const { [file]: _, ...others } = await readList(list);
   const entries = [...Object.entries(others), [file, entry] as const].slice(-maxRemembered);
-  const temporary = `${list}.${process.pid}.${Math.random().toString(36).slice(2)}.tmp`;
   try {
-    await mkdir(dirname(list), { recursive: true });
-    await writeFile(temporary, `${JSON.stringify(Object.fromEntries(entries), null, 2)}\n`);
-    await rename(temporary, list);
+    await writeAtomically(list, async (target) => {
+      await target.writeFile(`${JSON.stringify(Object.fromEntries(entries), null, 2)}\n`);
+    });
   } catch {
-    await rm(temporary, { force: true });
+    // Without the list the next call computes the sum again.
   }
 }
