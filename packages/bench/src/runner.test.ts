@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { fakePipeline } from '../test/fakePipeline.ts';
+import { fakeArm } from '../test/fakePipeline.ts';
 import { createHandlers } from './arms/child.ts';
 import type { ArmProcess } from './arms/parent.ts';
 import type { ArmSpec } from './arms/spec.ts';
@@ -10,7 +10,7 @@ const spec: ArmSpec = { name: 'baseline', model: 'fake.gguf', backend: { name: '
 
 /** An arm that lives in this process. */
 async function localArm(name: string, millisecondsPerToken: number, log: string[]): Promise<ArmProcess> {
-  const handlers = createHandlers(async () => fakePipeline({ millisecondsPerToken }));
+  const handlers = createHandlers(async () => fakeArm({ millisecondsPerToken }));
   await handlers.load({ spec, prompts: ['one', 'three'], maxNewTokens: 8 }, () => {});
   return {
     name,

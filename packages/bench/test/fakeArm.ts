@@ -1,5 +1,5 @@
 import { serveArm } from '../src/arms/child.ts';
-import { fakePipeline } from './fakePipeline.ts';
+import { fakeArm } from './fakePipeline.ts';
 
 // An arm process without a model. What it does is said by the model's name.
 process.on('SIGINT', () => {});
@@ -15,6 +15,6 @@ serveArm(
     if (model === 'hangs') return new Promise(() => setInterval(() => {}, 1000));
     if (model === 'throws') throw new TypeError('a bug');
     onProgress?.({ stage: 'load', fraction: 1 });
-    return fakePipeline();
+    return fakeArm();
   },
 );

@@ -56,7 +56,7 @@ export function fakePipeline(options: FakeOptions = {}): Pipeline & { freeSlots:
   const pipeline = {
     tokenizer,
     graph: { config: { contextLength: options.contextLength ?? 1024 }, params: new Map(), ops: [], logits: 'logits' },
-    plan: { backend: { settings: { threads: 1 } }, plugins: [] },
+    plan: { backend: 'fake', plugins: [] },
     model: { name: options.name ?? 'fake', architecture: 'fake', parameters: 1000, file: 'fake.gguf', quantization: 'F32' },
     generate,
     async forward(batch: Batch) {
@@ -91,4 +91,9 @@ export function fakePipeline(options: FakeOptions = {}): Pipeline & { freeSlots:
     disposed: () => disposed,
   };
   return pipeline as unknown as Pipeline & { freeSlots: () => number; disposed: () => boolean };
+}
+
+/** The same as a loaded arm. */
+export function fakeArm(options: FakeOptions = {}) {
+  return { pipeline: fakePipeline(options), backend: { threads: 1 } };
 }

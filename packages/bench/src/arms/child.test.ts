@@ -1,6 +1,6 @@
-import { LlmoptError } from '@llmopt/core';
+import { LlmoptError, type Pipeline } from '@llmopt/core';
 import { describe, expect, it } from 'vitest';
-import { fakePipeline } from '../../test/fakePipeline.ts';
+import { fakeArm, fakePipeline } from '../../test/fakePipeline.ts';
 import { createHandlers, serveArm } from './child.ts';
 import type { ArmMessage, ArmRequest } from './protocol.ts';
 import type { ArmSpec } from './spec.ts';
@@ -11,7 +11,7 @@ const silent = () => {};
 
 describe('load', () => {
   it('reads prompts through the chat template', async () => {
-    const report = await createHandlers(async () => fakePipeline()).load(load, silent);
+    const report = await createHandlers(async () => fakeArm()).load(load, silent);
     expect(report).toMatchObject({ chatTemplate: true, promptTokens: [7, 5], description: 'a fake' });
   });
 
@@ -21,12 +21,12 @@ describe('load', () => {
         throw new LlmoptError('LLMOPT_CHAT_TEMPLATE', 'none');
       },
     };
-    const report = await createHandlers(async () => fakePipeline({ tokenizer })).load(load, silent);
+    const report = await createHandlers(async () => fakeArm({ tokenizer })).load(load, silent);
     expect(report).toMatchObject({ chatTemplate: false, promptTokens: [5, 3] });
   });
 
   it('refuses a prompt that would not fit, by number', async () => {
-    const handlers = createHandlers(async () => fakePipeline({ contextLength: 22 }));
+    const handlers = createHandlers(async () => fakeArm({ contextLength: 22 }));
     await expect(handlers.load(load, silent)).rejects.toMatchObject({
       code: 'LLMOPT_PROMPT_TOO_LONG',
       message: expect.stringContaining('Prompt 1 has 7 tokens; with 16 new ones it exceeds the context of 22'),
@@ -36,7 +36,7 @@ describe('load', () => {
 
 describe('run, profile, cpu and quality', () => {
   it('reports usage, time and memory', async () => {
-    const handlers = createHandlers(async () => fakePipeline());
+    const handlers = createHandlers(async () => fakeArm());
     await handlers.load(load, silent);
     const report = await handlers.run({ prompt: 1, maxNewTokens: 16, ignoreEndToken: true }, silent);
     expect(report).toMatchObject({ usage: { inputTokens: 5, outputTokens: 16 }, text: 'a'.repeat(16), kvBytes: 4096 });
@@ -44,29 +44,29 @@ describe('run, profile, cpu and quality', () => {
   });
 
   it('profiles only the request itself', async () => {
-    const handlers = createHandlers(async () => fakePipeline());
+    const handlers = createHandlers(async () => fakeArm());
     await handlers.load(load, silent);
     await handlers.run({ prompt: 0, maxNewTokens: 16, ignoreEndToken: true }, silent);
     expect(await handlers.profile({ prompt: 0, maxNewTokens: 8, ignoreEndToken: true }, silent)).toMatchObject({ steps: 8 });
   });
 
   it('tells its CPU time', async () => {
-    const before = await createHandlers(async () => fakePipeline()).cpu(undefined, silent);
+    const before = await createHandlers(async () => fakeArm()).cpu(undefined, silent);
     for (const end = performance.now() + 30; performance.now() < end; );
-    const after = await createHandlers(async () => fakePipeline()).cpu(undefined, silent);
+    const after = await createHandlers(async () => fakeArm()).cpu(undefined, silent);
     expect(after.userSeconds + after.systemSeconds).toBeGreaterThan(before.userSeconds + before.systemSeconds);
   });
 
   it('measures quality with two pipelines of its own and disposes of both', async () => {
     const opened = [fakePipeline(), fakePipeline()];
-    const handlers = createHandlers(async ({ name }) => opened[name === 'baseline' ? 0 : 1] as (typeof opened)[0]);
+    const handlers = createHandlers(async ({ name }) => ({ pipeline: opened[name === 'baseline' ? 0 : 1] as Pipeline, backend: {} }));
     const input = { baseline: spec, optimized: { ...spec, name: 'optimized' as const }, text: 'some text', maxTokens: 9, seed: 0 };
     expect((await handlers.quality(input, silent)).scoredTokens).toBe(8);
     expect(opened.map((pipeline) => pipeline.disposed())).toEqual([true, true]);
   });
 
   it('refuses a prompt that was not loaded', async () => {
-    const handlers = createHandlers(async () => fakePipeline());
+    const handlers = createHandlers(async () => fakeArm());
     await expect(handlers.run({ prompt: 0, maxNewTokens: 1, ignoreEndToken: true }, silent)).rejects.toMatchObject({
       code: 'LLMOPT_BENCH_FAILED',
     });
@@ -93,7 +93,7 @@ describe('serveArm', () => {
       },
       async (_, onProgress) => {
         onProgress?.({ stage: 'load', fraction: 0.5 });
-        return fakePipeline();
+        return fakeArm();
       },
     );
     listener({ id: 1, call: 'run', input: { prompt: 0, maxNewTokens: 2, ignoreEndToken: true } });

@@ -3,9 +3,9 @@ import { LlmoptError, type Pipeline, type Progress } from '@llmopt/core';
 import { subtractProfile } from '../profile.ts';
 import { evaluateQuality } from '../quality/evaluate.ts';
 import type { ArmCall, ArmCalls, ArmMessage, ArmRequest, LoadReport, RunReport, RunRequest } from './protocol.ts';
-import type { ArmSpec } from './spec.ts';
+import type { ArmSpec, OpenedArm } from './spec.ts';
 
-export type OpenArm = (spec: ArmSpec, onProgress?: (progress: Progress) => void) => Promise<Pipeline>;
+export type OpenArm = (spec: ArmSpec, onProgress?: (progress: Progress) => void) => Promise<OpenedArm>;
 
 type Report = (progress: { stage: string; fraction: number }) => void;
 
@@ -63,7 +63,7 @@ export function createHandlers(open: OpenArm): Handlers {
     async load({ spec, prompts, maxNewTokens }, report): Promise<LoadReport> {
       await loaded?.pipeline.dispose();
       const start = performance.now();
-      const pipeline = await open(spec, report);
+      const { pipeline, backend } = await open(spec, report);
       const loadSeconds = (performance.now() - start) / 1000;
       const { ids, chatTemplate } = encodePrompts(pipeline, prompts);
       assertFits(pipeline, ids, maxNewTokens);
@@ -71,8 +71,8 @@ export function createHandlers(open: OpenArm): Handlers {
       return {
         loadSeconds,
         model: pipeline.model,
-        backend: pipeline.plan.backend.settings,
-        plugins: pipeline.plan.plugins.map(({ name, fidelity }) => ({ name, fidelity })),
+        backend,
+        plugins: pipeline.plan.plugins.map(({ name, version, options, fidelity }) => ({ name, version, options, fidelity })),
         promptTokens: ids.map(({ length }) => length),
         chatTemplate,
         description: pipeline.describe(),
@@ -93,8 +93,8 @@ export function createHandlers(open: OpenArm): Handlers {
     },
 
     async quality({ baseline, optimized, text, maxTokens, seed }, report) {
-      const a = await open(baseline, report);
-      const b = await open(optimized, report).catch(async (error: unknown) => {
+      const { pipeline: a } = await open(baseline, report);
+      const { pipeline: b } = await open(optimized, report).catch(async (error: unknown) => {
         await a.dispose();
         throw error;
       });

@@ -7,7 +7,7 @@ export interface LoadReport {
   model: { name: string; architecture: string; parameters: number; file: string; quantization: string };
   /** What the backend says about itself: threads, precision, ... */
   backend: Readonly<Record<string, string | number | boolean>>;
-  plugins: { name: string; fidelity: 'exact' | 'approximate' | 'vocabulary' }[];
+  plugins: { name: string; version: string; options: unknown; fidelity: 'exact' | 'approximate' | 'vocabulary' }[];
   /** Tokens of each prompt, as the model reads it. */
   promptTokens: number[];
   /** Whether the prompts went through the model's chat template. */

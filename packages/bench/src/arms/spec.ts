@@ -29,13 +29,16 @@ function pluginOf(spec: PluginSpec): Plugin {
   return larosa(spec.options);
 }
 
+/** A loaded arm, and what its backend says about itself: threads, precision, ... */
+export interface OpenedArm {
+  pipeline: Pipeline;
+  backend: Backend['settings'];
+}
+
 /** Loads the arm's model with its plugins. @throws whatever `createPipeline` throws */
-export function openArm(spec: ArmSpec, onProgress?: (progress: Progress) => void): Promise<Pipeline> {
-  return createPipeline({
-    model: spec.model,
-    backend: backendOf(spec.backend),
-    plugins: spec.plugins.map(pluginOf),
-    slots: 1,
-    onProgress,
-  });
+export async function openArm(spec: ArmSpec, onProgress?: (progress: Progress) => void): Promise<OpenedArm> {
+  const backend = backendOf(spec.backend);
+  const plugins = spec.plugins.map(pluginOf);
+  const pipeline = await createPipeline({ model: spec.model, backend, plugins, slots: 1, onProgress });
+  return { pipeline, backend: backend.settings };
 }

@@ -1,0 +1,178 @@
+import { LlmoptError, resolveModel } from '@llmopt/core';
+import type { BenchmarkResult } from '@llmopt/schema';
+import { renderCharts } from '@llmopt/viz';
+import { type ArmProcess, startArm } from './arms/parent.ts';
+import type { LoadReport } from './arms/protocol.ts';
+import type { ArmSpec } from './arms/spec.ts';
+import { type BenchmarkOptions, readText, resolveOptions, type Settings } from './options.ts';
+import { type Reporter, silentReporter } from './report/reporter.ts';
+import { type ArmRecord, assembleResult, type BenchmarkRecord } from './result.ts';
+import { runTimed } from './runner.ts';
+import { assertFileWritable, assertFolderWritable, writeResult } from './write.ts';
+
+/** What a run may be watched and stopped with. */
+export interface BenchmarkControl {
+  reporter?: Reporter;
+  /** Ends the run: what was measured is written, marked incomplete, and the call rejects with LLMOPT_ABORTED. */
+  signal?: AbortSignal;
+}
+
+interface Session extends Required<Pick<BenchmarkControl, 'reporter'>> {
+  settings: Settings;
+  signal: AbortSignal | undefined;
+}
+
+function armSpecs({ backend, threads, precision, larosaSparsity }: Settings, model: string): [ArmSpec, ArmSpec] {
+  const spec = backend === 'wasm' ? { name: backend, threads, precision } : { name: backend };
+  return [
+    { name: 'baseline', model, backend: spec, plugins: [] },
+    { name: 'optimized', model, backend: spec, plugins: [{ name: 'larosa', options: { sparsity: larosaSparsity } }] },
+  ];
+}
+
+/**
+ * A process with the arm loaded. One that had to pack weights is started anew, for packing shows in its memory and
+ * load time, and would favour the arm that comes second.
+ */
+async function loadArm(spec: ArmSpec, session: Session): Promise<{ arm: ArmProcess; report: LoadReport }> {
+  const { settings, signal, reporter } = session;
+  const input = { spec, prompts: settings.prompts, maxNewTokens: settings.maxNewTokens };
+  const load = async () => {
+    const arm = startArm(spec.name, { signal });
+    let packed = false;
+    try {
+      const report = await arm.call('load', input, {
+        onProgress: ({ stage, fraction }) => {
+          packed ||= stage === 'pack';
+          reporter.progress(fraction, stage);
+        },
+      });
+      return { arm, report, packed };
+    } catch (error) {
+      await arm.stop();
+      throw error;
+    }
+  };
+  const first = await load();
+  if (!first.packed) return first;
+  await first.arm.stop();
+  return load();
+}
+
+async function collectResponses(arm: ArmProcess, { settings, reporter }: Session, record: ArmRecord): Promise<void> {
+  for (const [prompt, text] of settings.prompts.entries()) {
+    reporter.progress(prompt / settings.prompts.length, arm.name);
+    const report = await arm.call('run', { prompt, maxNewTokens: settings.maxNewTokens, ignoreEndToken: false });
+    record.responses.push({ prompt: text, text: report.text });
+  }
+}
+
+async function measureQuality(specs: [ArmSpec, ArmSpec], text: string, session: Session, record: BenchmarkRecord): Promise<void> {
+  const { settings, reporter, signal } = session;
+  const arm = startArm('quality', { signal });
+  const [baseline, optimized] = specs;
+  const { qualityTokens: maxTokens, seed } = settings;
+  try {
+    const onProgress = ({ stage, fraction }: { stage: string; fraction: number }) =>
+      reporter.progress(stage === 'quality' ? fraction : 0, stage);
+    record.quality = await arm.call('quality', { baseline, optimized, text, maxTokens, seed }, { onProgress });
+  } finally {
+    await arm.stop();
+  }
+}
+
+/** Profiling slows an op down a little, so it has processes of its own, after all that is timed. */
+async function measureProfile(spec: ArmSpec, session: Session, record: ArmRecord): Promise<void> {
+  const { settings } = session;
+  const { arm } = await loadArm({ ...spec, backend: { ...spec.backend, profile: true } }, session);
+  const request = { prompt: 0, maxNewTokens: settings.maxNewTokens, ignoreEndToken: true };
+  try {
+    await arm.call('run', request);
+    record.profile = await arm.call('profile', request);
+  } finally {
+    await arm.stop();
+  }
+}
+
+/** All that takes time, in order. Whatever was measured is in `record` when it throws. */
+async function measure(specs: [ArmSpec, ArmSpec], text: string | undefined, session: Session, record: BenchmarkRecord): Promise<void> {
+  const { settings, reporter } = session;
+  const arms: ArmProcess[] = [];
+  try {
+    for (const spec of specs) {
+      reporter.stage(`Loading ${spec.name}`);
+      const { arm, report } = await loadArm(spec, session);
+      arms.push(arm);
+      record.arms.push({ load: report, samples: [], responses: [] });
+    }
+    reporter.stage('Timed runs');
+    await runTimed(arms, {
+      prompts: settings.prompts.length,
+      runs: settings.runs,
+      warmup: settings.warmup,
+      maxNewTokens: settings.maxNewTokens,
+      onSample: (arm, sample) => record.arms[arm]?.samples.push(sample),
+      onProgress: reporter.progress,
+    });
+    reporter.stage('Responses');
+    for (const [index, arm] of arms.entries()) await collectResponses(arm, session, record.arms[index] as ArmRecord);
+  } finally {
+    await Promise.all(arms.map((arm) => arm.stop()));
+  }
+  if (text !== undefined) {
+    reporter.stage('Quality');
+    await measureQuality(specs, text, session, record);
+  }
+  if (settings.profile) {
+    for (const [index, spec] of specs.entries()) {
+      reporter.stage(`Profile of ${spec.name}`);
+      await measureProfile(spec, session, record.arms[index] as ArmRecord);
+    }
+  }
+}
+
+/**
+ * Runs the model as it is and optimised, in processes of their own, and measures time, tokens, memory and quality.
+ * Writes the result to `options.output` and the charts to `options.plots`, and returns the result. Nothing is run if
+ * these could not be written. When an arm fails or the signal aborts, what was measured until then is written, marked
+ * incomplete and without charts, and the error is thrown.
+ * @throws LLMOPT_OPTION_INVALID, LLMOPT_FILE_NOT_FOUND, LLMOPT_WRITE_FAILED, LLMOPT_BENCH_FAILED, LLMOPT_ABORTED, and
+ * what loading a model throws
+ */
+export async function runBenchmark(options: BenchmarkOptions = {}, control: BenchmarkControl = {}): Promise<BenchmarkResult> {
+  const { reporter = silentReporter, signal } = control;
+  const settings = resolveOptions(options);
+  const session: Session = { settings, signal, reporter };
+  const text = settings.quality === false ? undefined : await readText(settings.quality);
+  await assertFileWritable(settings.output);
+  if (settings.plots !== false) await assertFolderWritable(settings.plots);
+
+  const record: BenchmarkRecord = { settings, createdAt: new Date(), arms: [] };
+  try {
+    reporter.stage('Finding the model');
+    const model = await resolveModel(settings.model, {
+      onProgress: ({ stage, fraction }) => reporter.progress(fraction, stage),
+      signal,
+    });
+    await measure(armSpecs(settings, model), text, session, record);
+  } catch (error) {
+    reporter.end();
+    const partial = assembleResult(record, { incomplete: true });
+    if (partial) {
+      await writeResult(settings.output, partial);
+      reporter.note(`What was measured until then is in ${settings.output}, marked incomplete.`);
+    }
+    if (signal?.aborted && !(LlmoptError.isInstance(error) && error.code === 'LLMOPT_ABORTED')) {
+      throw new LlmoptError('LLMOPT_ABORTED', 'The benchmark was interrupted.', { cause: error });
+    }
+    throw error;
+  }
+  const result = assembleResult(record, { incomplete: false }) as BenchmarkResult;
+  await writeResult(settings.output, result);
+  if (settings.plots !== false) {
+    reporter.stage('Charts');
+    await renderCharts(result, settings.plots);
+  }
+  reporter.end();
+  return result;
+}

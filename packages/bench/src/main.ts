@@ -1,0 +1,99 @@
+import { readFile } from 'node:fs/promises';
+import { LlmoptError } from '@llmopt/core';
+import { renderUsage } from 'citty';
+import pc from 'picocolors';
+import { runBenchmark } from './benchmark.ts';
+import { benchCommand, benchmarkOptions, diffCommand } from './commands.ts';
+import { assertNoRegression, diffResults, readResult } from './diff.ts';
+import { numberFlag, parseFlags } from './flags.ts';
+import { diffTable } from './report/diffTable.ts';
+import { createReporter, type Terminal } from './report/reporter.ts';
+import { resultReport } from './report/resultTable.ts';
+
+/** Exit codes: what a script can tell from them. */
+const exitCodes = { ok: 0, failed: 1, usage: 2, interrupted: 130 } as const;
+
+export interface Streams {
+  /** Tables. */
+  stdout: Terminal;
+  /** Progress and errors. */
+  stderr: Terminal;
+}
+
+const codeOf = (error: unknown) => (LlmoptError.isInstance(error) ? error.code : undefined);
+
+/** Aborts at the first SIGINT or SIGTERM; the second one ends the process in the system's way. */
+function interruptSignal(): { signal: AbortSignal; release: () => void } {
+  const controller = new AbortController();
+  const abort = () => {
+    release();
+    controller.abort();
+  };
+  const release = () => {
+    process.off('SIGINT', abort);
+    process.off('SIGTERM', abort);
+  };
+  process.on('SIGINT', abort);
+  process.on('SIGTERM', abort);
+  return { signal: controller.signal, release };
+}
+
+async function bench(rawArgs: readonly string[], { stdout, stderr }: Streams): Promise<number> {
+  const options = await benchmarkOptions(parseFlags(rawArgs, benchCommand.args ?? {}));
+  const reporter = createReporter(stderr);
+  const { signal, release } = interruptSignal();
+  try {
+    const result = await runBenchmark(options, { reporter, signal });
+    stdout.write(`${resultReport(result)}\n`);
+    return exitCodes.ok;
+  } catch (error) {
+    reporter.end();
+    if (codeOf(error) !== 'LLMOPT_ABORTED') throw error;
+    stderr.write('Interrupted.\n');
+    return exitCodes.interrupted;
+  } finally {
+    release();
+  }
+}
+
+async function diff(rawArgs: readonly string[], { stdout }: Streams): Promise<number> {
+  const { values, positionals } = parseFlags(rawArgs, diffCommand.args ?? {});
+  const failBelow = numberFlag(values, 'fail-below');
+  if (failBelow !== undefined && failBelow <= 0) {
+    throw new LlmoptError('LLMOPT_OPTION_INVALID', `--fail-below must be above 0, but is ${failBelow}.`, {
+      hint: 'Give a ratio such as 0.95.',
+    });
+  }
+  const [a, b] = (await Promise.all(positionals.map(readResult))) as [never, never];
+  const comparison = diffResults(a, b);
+  stdout.write(`${diffTable(comparison)}\n`);
+  if (failBelow !== undefined) assertNoRegression(comparison, failBelow);
+  return exitCodes.ok;
+}
+
+async function version(): Promise<string> {
+  const file = await readFile(new URL('../package.json', import.meta.url), 'utf8');
+  return (JSON.parse(file) as { version: string }).version;
+}
+
+/** Runs a command line, without the names of interpreter and script, and returns the exit code. Never throws. */
+export async function main(rawArgs: readonly string[], streams: Streams = process): Promise<number> {
+  const [first, ...rest] = rawArgs;
+  const isDiff = first === 'diff';
+  try {
+    if (rawArgs.some((word) => word === '--help' || word === '-h')) {
+      streams.stdout.write(`${isDiff ? await renderUsage(diffCommand, benchCommand) : await renderUsage(benchCommand)}\n`);
+      return exitCodes.ok;
+    }
+    if (first === '--version') {
+      streams.stdout.write(`${await version()}\n`);
+      return exitCodes.ok;
+    }
+    return await (isDiff ? diff(rest, streams) : bench(rawArgs, streams));
+  } catch (error) {
+    const code = codeOf(error);
+    const text = error instanceof Error ? (code ? error.message : (error.stack ?? error.message)) : String(error);
+    streams.stderr.write(`${pc.red(code ?? 'Unexpected error')}: ${text}\n`);
+    return code === 'LLMOPT_OPTION_INVALID' ? exitCodes.usage : exitCodes.failed;
+  }
+}
