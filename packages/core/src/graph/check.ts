@@ -54,7 +54,7 @@ function shapeContext(graph: Graph, op: Op, values: ReadonlyMap<string, ValueInf
       if (name === undefined) return fail(op, `it lacks its parameter "${role}"`);
       return graph.params.get(name) ?? fail(op, `its ${role}, "${name}", is not a parameter of the graph`);
     },
-    require(condition: boolean, message: string): asserts condition {
+    require(condition, message) {
       if (!condition) fail(op, message);
     },
   };

@@ -11,7 +11,7 @@ export interface ShapeContext {
   has(role: string): boolean;
   param(role: string): Param;
   /** @throws LLMOPT_GRAPH_INVALID naming the op. */
-  require(condition: boolean, message: string): asserts condition;
+  require(condition: boolean, message: string): void;
 }
 
 /**
