@@ -84,7 +84,9 @@ async function measureQuality(specs: [ArmSpec, ArmSpec], text: string, session: 
 /** Profiling slows an op down a little, so it has processes of its own, after all that is timed. */
 async function measureProfile(spec: ArmSpec, session: Session, record: ArmRecord): Promise<void> {
   const { settings } = session;
-  const { arm } = await loadArm({ ...spec, backend: { ...spec.backend, profile: true } }, session);
+  // The reference backend always keeps its times.
+  const backend = spec.backend.name === 'wasm' ? { ...spec.backend, profile: true } : spec.backend;
+  const { arm } = await loadArm({ ...spec, backend }, session);
   const request = { prompt: 0, maxNewTokens: settings.maxNewTokens, ignoreEndToken: true };
   try {
     await arm.call('run', request);

@@ -105,7 +105,7 @@ export function resolveOptions(options: BenchmarkOptions = {}): Settings {
   checkInteger('warmup', settings.warmup, 0, 1_000);
   checkInteger('seed', settings.seed, 0, 2 ** 32 - 1);
   checkInteger('qualityTokens', settings.qualityTokens, 2, 10_000_000);
-  if (settings.threads !== undefined) checkInteger('threads', settings.threads, 1, 256);
+  if (settings.threads !== undefined) checkInteger('threads', settings.threads, 1, 64);
   for (const name of ['model', 'output'] as const) {
     if (settings[name].trim() === '') throw invalid(`${name} is empty.`, 'Give it a value.');
   }

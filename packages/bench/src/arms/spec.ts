@@ -12,7 +12,7 @@ export interface ArmSpec {
 
 export type BackendSpec =
   | { name: 'wasm'; threads?: number; precision?: 'int8' | 'float32'; profile?: boolean }
-  | { name: 'reference'; profile?: boolean };
+  | { name: 'reference' };
 
 /** A first-party plugin and its options. */
 export interface PluginSpec {
@@ -21,8 +21,9 @@ export interface PluginSpec {
 }
 
 function backendOf(spec: BackendSpec): Backend {
-  const { name, ...options } = spec;
-  return name === 'wasm' ? wasm(options) : reference(options);
+  if (spec.name === 'reference') return reference();
+  const { threads, precision, profile } = spec;
+  return wasm({ threads, precision, profile });
 }
 
 function pluginOf(spec: PluginSpec): Plugin {

@@ -1,0 +1,164 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { existsSync, readFileSync } from 'node:fs';
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parseResult } from '@llmopt/schema';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { writeTinyModel } from '../../core/test/tinyModel.ts';
+
+// The command as it is installed: the test command builds first.
+const cli = fileURLToPath(new URL('../dist/cli.js', import.meta.url));
+
+let folder = '';
+let model = '';
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'llmopt-cli-'));
+  model = await writeTinyModel(join(folder, 'tiny.gguf'));
+});
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+interface Run {
+  child: ChildProcess;
+  output: () => { stdout: string; stderr: string };
+  ended: Promise<{ code: number | null; stdout: string; stderr: string }>;
+}
+
+function start(args: readonly string[], cwd = folder): Run {
+  const child = spawn(process.execPath, [cli, ...args], {
+    cwd,
+    env: { ...process.env, XDG_CACHE_HOME: join(folder, 'cache'), NO_COLOR: '1' },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  let stdout = '';
+  let stderr = '';
+  child.stdout?.on('data', (chunk) => {
+    stdout += chunk;
+  });
+  child.stderr?.on('data', (chunk) => {
+    stderr += chunk;
+  });
+  const ended = new Promise<Awaited<Run['ended']>>((resolve) => {
+    child.once('close', (code) => resolve({ code, stdout, stderr }));
+  });
+  return { child, output: () => ({ stdout, stderr }), ended };
+}
+
+async function until(condition: () => boolean): Promise<void> {
+  while (!condition()) await new Promise((resolve) => setTimeout(resolve, 20));
+}
+
+const childrenOf = (pid: number) =>
+  readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(/\s+/).filter(Boolean).map(Number);
+
+/** A benchmark that goes on for long, with a folder of its own, once it is in its timed runs. */
+async function startLongRun(): Promise<Run & { output_: string; cwd: string }> {
+  const cwd = await mkdtemp(join(folder, 'long-'));
+  const run = start(['--model', model, '--runs', '10000', '--warmup', '0', '--max-new-tokens', '8', '--no-quality'], cwd);
+  await until(() => run.output().stderr.includes('Timed runs') || run.child.exitCode !== null);
+  await new Promise((resolve) => setTimeout(resolve, 500));
+  return { ...run, cwd, output_: join(cwd, 'benchmark_results.json') };
+}
+
+describe('llmopt-bench', () => {
+  it('measures both arms and leaves a valid result and five charts', async () => {
+    const cwd = await mkdtemp(join(folder, 'full-'));
+    const args = ['--model', model, '--runs', '2', '--max-new-tokens', '8', '--quality-tokens', '300', '--profile', '--threads', '2'];
+    const { code, stdout, stderr } = await start(args, cwd).ended;
+    expect({ code, stderr }).toMatchObject({ code: 0 });
+
+    const result = parseResult(JSON.parse(await readFile(join(cwd, 'benchmark_results.json'), 'utf8')));
+    expect(result.incomplete ?? false).toBe(false);
+    expect(result.arms.map(({ name }) => name)).toEqual(['baseline', 'optimized']);
+    expect(result.comparison?.decodeSpeedup?.n).toBe(8);
+    for (const arm of result.arms) {
+      expect(arm.runs).toHaveLength(8);
+      expect(arm.runs.every((run) => run.outputTokens === 8)).toBe(true);
+      expect(arm.responses).toHaveLength(4);
+      expect(arm.quality.perplexity?.mean).toBeGreaterThan(1);
+      expect(arm.memory.peakMb?.mean).toBeGreaterThan(1);
+      expect(arm.profile?.steps).toBeGreaterThan(0);
+    }
+    expect(result.arms[1]?.quality.klDivergence?.mean).toBeGreaterThan(0);
+
+    const charts = (await readdir(join(cwd, 'benchmark_plots'))).filter((name) => name.endsWith('.png')).sort();
+    expect(charts).toEqual([
+      'comprehensive_dashboard.png',
+      'improvements.png',
+      'memory_comparison.png',
+      'time_comparison.png',
+      'token_comparison.png',
+    ]);
+    for (const chart of charts) {
+      const bytes = await readFile(join(cwd, 'benchmark_plots', chart));
+      expect(bytes.subarray(0, 8)).toEqual(Buffer.from('89504e470d0a1a0a', 'hex'));
+    }
+    expect(stdout).toContain('decode, tokens per second');
+    expect(stdout).toContain('Profile of optimized');
+  }, 120_000);
+
+  it('writes what is there when interrupted, and leaves no process behind', async () => {
+    const run = await startLongRun();
+    const arms = process.platform === 'linux' ? childrenOf(run.child.pid as number) : [];
+    run.child.kill('SIGINT');
+    const { code, stderr } = await run.ended;
+    expect({ code, stderr }).toMatchObject({ code: 130, stderr: expect.stringContaining('marked incomplete') });
+    const result = parseResult(JSON.parse(await readFile(run.output_, 'utf8')));
+    expect(result.incomplete).toBe(true);
+    expect(result.arms[0]?.runs.length).toBeGreaterThan(0);
+    expect(await readdir(run.cwd)).toEqual(['benchmark_results.json']);
+    if (process.platform === 'linux') {
+      expect(arms).toHaveLength(2);
+      expect(arms.filter((pid) => existsSync(`/proc/${pid}`))).toEqual([]);
+    }
+  }, 60_000);
+
+  it.runIf(process.platform === 'linux')('names an arm that dies and keeps what it had measured', async () => {
+    const run = await startLongRun();
+    process.kill(childrenOf(run.child.pid as number)[1] as number, 'SIGKILL');
+    const { code, stderr } = await run.ended;
+    expect(code).toBe(1);
+    expect(stderr).toContain('LLMOPT_BENCH_FAILED: The process of the optimized arm was ended by SIGKILL');
+    expect(parseResult(JSON.parse(await readFile(run.output_, 'utf8'))).incomplete).toBe(true);
+  }, 60_000);
+
+  it.each([
+    [['--rusn', '3'], /^LLMOPT_OPTION_INVALID: .*--rusn/],
+    [['--runs', 'many'], /^LLMOPT_OPTION_INVALID: --runs must be a number, but is 'many'/],
+    [['--larosa-sparsity', '1.5'], /^LLMOPT_OPTION_INVALID: larosaSparsity must be/],
+    [['--backend', 'gpu'], /^LLMOPT_OPTION_INVALID: backend must be one of wasm, reference/],
+    [['run'], /^LLMOPT_OPTION_INVALID: Unexpected argument 'run'/],
+    [['diff', 'a.json'], /^LLMOPT_OPTION_INVALID: Missing argument B/],
+  ])('answers %j with one error, exit code 2, and writes nothing', async (args, message) => {
+    const cwd = await mkdtemp(join(folder, 'flags-'));
+    const { code, stdout, stderr } = await start(args, cwd).ended;
+    expect({ code, stdout }).toEqual({ code: 2, stdout: '' });
+    expect(stderr).toMatch(message);
+    expect(stderr.trim().split('\n')).toHaveLength(1);
+    expect(await readdir(cwd)).toEqual([]);
+  });
+
+  it('checks the places it will write to before it runs anything', async () => {
+    const cwd = await mkdtemp(join(folder, 'places-'));
+    await writeFile(join(cwd, 'file'), '');
+    const { code, stderr } = await start(['--model', model, '--plots', 'file/plots'], cwd).ended;
+    expect(code).toBe(1);
+    expect(stderr).toMatch(/^LLMOPT_WRITE_FAILED: file\/plots cannot be written/);
+    expect(await readdir(cwd)).toEqual(['file']);
+  });
+
+  it('writes nothing for a model that is not there', async () => {
+    const cwd = await mkdtemp(join(folder, 'nowhere-'));
+    const { code, stderr } = await start(['--model', './nowhere.gguf'], cwd).ended;
+    expect(code).toBe(1);
+    expect(stderr).toContain('nowhere.gguf');
+    expect(await readdir(cwd)).toEqual([]);
+  });
+
+  it('explains itself', async () => {
+    const { code, stdout } = await start(['--help']).ended;
+    expect(code).toBe(0);
+    for (const flag of ['--larosa-sparsity', '--no-plots', '--quality-tokens', 'diff']) expect(stdout).toContain(flag);
+  });
+});

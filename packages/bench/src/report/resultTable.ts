@@ -1,0 +1,80 @@
+import type { BenchmarkResult } from '@llmopt/schema';
+import Table from 'cli-table3';
+import pc from 'picocolors';
+import type { Ratio } from '../statistics/ratio.ts';
+import type { Summary } from '../statistics/summary.ts';
+import { formatFigure, formatNumber } from './format.ts';
+import { profileTable } from './profileTable.ts';
+
+type Arm = BenchmarkResult['arms'][number];
+
+interface Row {
+  label: string;
+  of: (arm: Arm) => string;
+  verdict?: string;
+}
+
+/** A ratio in words: `1.16x faster (1.12 to 1.20)`, or that nothing was shown. */
+function speedVerdict(ratio: Ratio | undefined): string {
+  if (!ratio) return '';
+  const [low, high] = ratio.ci95.map((end) => end.toFixed(2));
+  const interval = ratio.n > 1 ? `${ratio.mean.toFixed(2)}x (${low} to ${high})` : `${ratio.mean.toFixed(2)}x`;
+  if (ratio.verdict === 'no difference shown') return `${interval}, no difference shown`;
+  return ratio.verdict === 'higher' ? pc.green(`${interval}, faster`) : pc.red(`${interval}, slower`);
+}
+
+/** A reduction in per cent in words. */
+function reductionVerdict(percent: Summary | undefined, noun: string): string {
+  if (!percent) return '';
+  const [low, high] = percent.ci95;
+  const interval = percent.n > 1 ? ` (${low.toFixed(1)} to ${high.toFixed(1)})` : '';
+  const size = `${Math.abs(percent.mean).toFixed(1)} %`;
+  if (percent.n < 2 || (low <= 0 && high >= 0)) return `${size}${interval}, no difference shown`;
+  return percent.mean > 0 ? pc.green(`${size} less ${noun}${interval}`) : pc.red(`${size} more ${noun}${interval}`);
+}
+
+function rowsOf({ comparison }: BenchmarkResult): Row[] {
+  return [
+    {
+      label: 'decode, tokens per second',
+      of: ({ time }) => formatFigure(time.tokensPerSecond),
+      verdict: speedVerdict(comparison?.decodeSpeedup),
+    },
+    {
+      label: 'whole request, seconds',
+      of: ({ time }) => formatFigure(time.totalSeconds),
+      verdict: speedVerdict(comparison?.endToEndSpeedup),
+    },
+    { label: 'time to first token, ms', of: ({ time }) => formatFigure(time.timeToFirstTokenMs) },
+    { label: 'prefill, tokens per second', of: ({ time }) => formatFigure(time.prefillTokensPerSecond) },
+    { label: 'load, seconds', of: ({ time }) => formatNumber(time.loadSeconds ?? Number.NaN) },
+    { label: 'tokens in / out', of: ({ tokens }) => `${formatFigure(tokens.input)} / ${formatFigure(tokens.output)}` },
+    {
+      label: 'peak memory, MB',
+      of: ({ memory }) => formatFigure(memory.peakMb),
+      verdict: reductionVerdict(comparison?.memoryReductionPct, 'memory'),
+    },
+    { label: 'average memory, MB', of: ({ memory }) => formatFigure(memory.averageMb) },
+    { label: 'perplexity', of: ({ quality }) => formatFigure(quality.perplexity) },
+    { label: 'bits per byte', of: ({ quality }) => formatFigure(quality.bitsPerByte) },
+    { label: 'KL divergence from baseline', of: ({ quality }) => formatFigure(quality.klDivergence) },
+    { label: 'same top token, %', of: ({ quality }) => formatFigure(quality.topTokenAgreement, 100) },
+  ];
+}
+
+/** The result as text: a row per figure with the arms side by side, then profiles if there are any. */
+export function resultReport(result: BenchmarkResult): string {
+  const { arms, model, settings } = result;
+  const table = new Table({
+    head: ['mean (95 % interval)', ...arms.map(({ name }) => name), 'optimized against baseline'],
+    colAligns: ['left', ...arms.map(() => 'right' as const), 'left'],
+    style: { head: [], border: [], compact: true },
+  });
+  for (const { label, of, verdict = '' } of rowsOf(result)) {
+    const cells = arms.map(of);
+    if (cells.some((cell) => cell !== '')) table.push([label, ...cells, verdict]);
+  }
+  const title = `${model.name} (${model.architecture}, ${formatNumber(model.parameters / 1e6)} M parameters, ${model.quantization}), ${settings.backend}`;
+  const profiles = arms.flatMap((arm) => (arm.profile ? [profileTable(`Profile of ${arm.name}`, arm.profile)] : []));
+  return [title, table.toString(), ...profiles].join('\n\n');
+}
