@@ -28,16 +28,28 @@ export const u64 = (value: number | bigint): Buffer => {
 export const text = (value: string): Buffer => Buffer.concat([u64(Buffer.byteLength(value)), Buffer.from(value)]);
 
 /** A metadata field: key, number of the type, bytes of the value. */
-export const field = (key: string, type: number, value: Uint8Array): Buffer => Buffer.concat([text(key), u32(type), value]);
+export const field = (key: string, type: number, value: Uint8Array): Buffer =>
+  Buffer.concat([text(key), u32(type), value]);
 
 /** The description of a tensor; `sizes` fastest dimension first, as the file has them. */
-export const tensor = (name: string, sizes: readonly (number | bigint)[], type: number, offset: number | bigint): Buffer =>
-  Buffer.concat([text(name), u32(sizes.length), ...sizes.map(u64), u32(type), u64(offset)]);
+export const tensor = (
+  name: string,
+  sizes: readonly (number | bigint)[],
+  type: number,
+  offset: number | bigint,
+): Buffer => Buffer.concat([text(name), u32(sizes.length), ...sizes.map(u64), u32(type), u64(offset)]);
 
 export const architecture = field('general.architecture', 8, text('llama'));
 
 export function rawGguf(options: RawGguf = {}): Buffer {
-  const { magic = 'GGUF', version = 3, metadata = [architecture], tensors = [], dataBytes = 256, alignment = 32 } = options;
+  const {
+    magic = 'GGUF',
+    version = 3,
+    metadata = [architecture],
+    tensors = [],
+    dataBytes = 256,
+    alignment = 32,
+  } = options;
   const header = Buffer.concat([
     Buffer.from(magic),
     u32(version),
@@ -46,5 +58,9 @@ export function rawGguf(options: RawGguf = {}): Buffer {
     ...metadata,
     ...tensors,
   ]);
-  return Buffer.concat([header, Buffer.alloc((alignment - (header.length % alignment)) % alignment), Buffer.alloc(dataBytes)]);
+  return Buffer.concat([
+    header,
+    Buffer.alloc((alignment - (header.length % alignment)) % alignment),
+    Buffer.alloc(dataBytes),
+  ]);
 }

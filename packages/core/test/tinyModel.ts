@@ -31,10 +31,10 @@ export interface TinyModelOptions {
 export const tinySpecialTokens = ['<|endoftext|>', '<|im_start|>', '<|im_end|>'] as const;
 
 /** Merges of the tiny tokenizer, in the order of their rank; Ġ stands for a space, as byte-level BPE writes it. */
-export const tinyMerges = [
-  'Ġ t', 'h e', 'i n', 'Ġ a', 'r e', 'o n', 'Ġt he', 'e r', 'Ġ s', 'a t', 'Ġ w', 'o u', 'e n', 'Ġ o', 'i t', 'n d', 'e s', 'o r',
-  'Ġ Ġ', 'in g', 'Ġa nd', 'l l', 'he l', 'hel l', 'hell o', 'Ġw or', 'l d', 'Ġwor ld',
-] as const; // biome-ignore format: a list of pairs reads better in few lines
+export const tinyMerges: readonly string[] = [
+  'Ġ t|h e|i n|Ġ a|r e|o n|Ġt he|e r|Ġ s|a t|Ġ w|o u|e n|Ġ o|i t|n d',
+  'e s|o r|Ġ Ġ|in g|Ġa nd|l l|he ll|hell o|o f|Ġw or|l d|Ġwor ld',
+].flatMap((pairs) => pairs.split('|'));
 
 export const tinyChatTemplate =
   "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>' + '\\n' }}{% endfor %}" +
@@ -64,12 +64,21 @@ export async function writeTinyModel(path: string, options: TinyModelOptions = {
 
   const tensors: TensorToWrite[] = [];
   const add = (name: string, shape: number[], mean: number, deviation: number) => {
-    const values = Float32Array.from({ length: shape.reduce((product, size) => product * size, 1) }, () => mean + deviation * normal());
+    const values = Float32Array.from(
+      { length: shape.reduce((product, size) => product * size, 1) },
+      () => mean + deviation * normal(),
+    );
     const matrixType = type === 'Q8_0' && shape.at(-1)! % 32 !== 0 ? 'F16' : type;
-    const tensor: TensorToWrite = { name: `${name}.weight`, shape, type: shape.length === 1 ? 'F32' : matrixType, read: async () => values };
+    const tensor: TensorToWrite = {
+      name: `${name}.weight`,
+      shape,
+      type: shape.length === 1 ? 'F32' : matrixType,
+      read: async () => values,
+    };
     if (!without.includes(tensor.name)) tensors.push(tensor);
   };
-  const matrix = (name: string, outputs: number, inputs: number) => add(name, [outputs, inputs], 0, 1 / Math.sqrt(inputs));
+  const matrix = (name: string, outputs: number, inputs: number) =>
+    add(name, [outputs, inputs], 0, 1 / Math.sqrt(inputs));
   const norm = (name: string) => add(name, [width], 1, 0.1);
 
   add('token_embd', [tokens.length, width], 0, 0.3);
@@ -125,7 +134,10 @@ function tokenizerMetadata(tokens: readonly string[]): [string, TypedMetadata][]
     ['tokenizer.ggml.model', { type: 'string', value: 'gpt2' }],
     ['tokenizer.ggml.pre', { type: 'string', value: 'smollm' }],
     ['tokenizer.ggml.tokens', { type: 'string[]', value: tokens }],
-    ['tokenizer.ggml.token_type', { type: 'int32[]', value: tokens.map((_, id) => (id < tinySpecialTokens.length ? control : normalType)) }],
+    [
+      'tokenizer.ggml.token_type',
+      { type: 'int32[]', value: tokens.map((_, id) => (id < tinySpecialTokens.length ? control : normalType)) },
+    ],
     ['tokenizer.ggml.merges', { type: 'string[]', value: tinyMerges }],
     ['tokenizer.ggml.bos_token_id', { type: 'uint32', value: 1 }],
     ['tokenizer.ggml.eos_token_id', { type: 'uint32', value: 2 }],

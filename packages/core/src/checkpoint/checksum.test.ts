@@ -28,7 +28,9 @@ describe('fileChecksum', () => {
     const long = 'abcdefgh'.repeat(400_000);
     await writeFile(file, long);
     const progress: number[] = [];
-    expect(await fileChecksum(file, { cacheDir, onProgress: (fraction) => progress.push(fraction) })).toBe(sha256(long));
+    expect(await fileChecksum(file, { cacheDir, onProgress: (fraction) => progress.push(fraction) })).toBe(
+      sha256(long),
+    );
     expect(progress.length).toBeGreaterThan(2);
     expect(progress.at(-1)).toBe(1);
     expect(progress).toEqual(progress.toSorted((a, b) => a - b));
@@ -52,12 +54,15 @@ describe('fileChecksum', () => {
     expect(await readdir(cacheDir)).toEqual(['checksums.json']);
   });
 
-  it.each(['{"cut', '[]', 'null', '{"model":3}', '{"__FILE__":{"size":5,"modifiedNs":"1","sha256":"short"}}'])('survives the list %s', async (content) => {
-    await mkdir(cacheDir, { recursive: true });
-    await writeFile(list(), content.replace('__FILE__', file));
-    expect(await fileChecksum(file, { cacheDir })).toBe(sha256('first'));
-    expect((await remembered())[file]?.sha256).toBe(sha256('first'));
-  });
+  it.each(['{"cut', '[]', 'null', '{"model":3}', '{"__FILE__":{"size":5,"modifiedNs":"1","sha256":"short"}}'])(
+    'survives the list %s',
+    async (content) => {
+      await mkdir(cacheDir, { recursive: true });
+      await writeFile(list(), content.replace('__FILE__', file));
+      expect(await fileChecksum(file, { cacheDir })).toBe(sha256('first'));
+      expect((await remembered())[file]?.sha256).toBe(sha256('first'));
+    },
+  );
 
   it('works where nothing can be remembered', async () => {
     await writeFile(cacheDir, 'a file where the folder should be');
@@ -68,7 +73,10 @@ describe('fileChecksum', () => {
   it('keeps the list short', async () => {
     await mkdir(cacheDir, { recursive: true });
     const entry = { size: 1, modifiedNs: '1', sha256: '0'.repeat(64) };
-    await writeFile(list(), JSON.stringify(Object.fromEntries(Array.from({ length: 300 }, (_, index) => [`/old/${index}`, entry]))));
+    await writeFile(
+      list(),
+      JSON.stringify(Object.fromEntries(Array.from({ length: 300 }, (_, index) => [`/old/${index}`, entry]))),
+    );
     await fileChecksum(file, { cacheDir });
     const keys = Object.keys(await remembered());
     expect(keys).toHaveLength(256);
@@ -82,6 +90,8 @@ describe('fileChecksum', () => {
   });
 
   it('stops at an abort', async () => {
-    await expect(fileChecksum(file, { cacheDir, signal: AbortSignal.abort() })).rejects.toMatchObject({ code: 'LLMOPT_ABORTED' });
+    await expect(fileChecksum(file, { cacheDir, signal: AbortSignal.abort() })).rejects.toMatchObject({
+      code: 'LLMOPT_ABORTED',
+    });
   });
 });

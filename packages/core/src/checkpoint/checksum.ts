@@ -39,7 +39,9 @@ export async function fileChecksum(path: string, options: ChecksumOptions = {}):
   const sha256 = await hash(file, before.size, options);
   const after = await identity(file);
   if (after.size !== before.size || after.modifiedNs !== before.modifiedNs) {
-    throw new LlmoptError('LLMOPT_FILE_CHANGED', `${path} changed while its checksum was computed.`, { where: { file: path } });
+    throw new LlmoptError('LLMOPT_FILE_CHANGED', `${path} changed while its checksum was computed.`, {
+      where: { file: path },
+    });
   }
   if (list) await remember(list, file, { ...before, sha256 });
   return sha256;
@@ -80,7 +82,12 @@ async function hash(file: string, size: number, { signal, onProgress }: Checksum
 
 function isRemembered(value: unknown): value is Remembered {
   const { size, modifiedNs, sha256 } = (value ?? {}) as Partial<Remembered>;
-  return typeof size === 'number' && typeof modifiedNs === 'string' && typeof sha256 === 'string' && /^[0-9a-f]{64}$/.test(sha256);
+  return (
+    typeof size === 'number' &&
+    typeof modifiedNs === 'string' &&
+    typeof sha256 === 'string' &&
+    /^[0-9a-f]{64}$/.test(sha256)
+  );
 }
 
 async function readList(list: string): Promise<Record<string, Remembered>> {

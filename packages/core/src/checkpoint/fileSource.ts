@@ -36,7 +36,8 @@ export async function openFile(path: string): Promise<FileSource> {
       hint: 'Load the model again, and replace model files by renaming, not in place.',
     });
   const checkOpen = () => {
-    if (closed) throw new LlmoptError('LLMOPT_DISPOSED', `${path} was closed before this read.`, { where: { file: path } });
+    if (closed)
+      throw new LlmoptError('LLMOPT_DISPOSED', `${path} was closed before this read.`, { where: { file: path } });
   };
   return {
     path,

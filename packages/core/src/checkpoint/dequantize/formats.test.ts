@@ -9,7 +9,9 @@ interface Golden {
   values: string;
 }
 
-const fixture = JSON.parse(readFileSync(new URL('../../../test/fixtures/quants.json', import.meta.url), 'utf8')) as { decode: Golden[] };
+const fixture = JSON.parse(readFileSync(new URL('../../../test/fixtures/quants.json', import.meta.url), 'utf8')) as {
+  decode: Golden[];
+};
 const types = Object.keys(tensorFormats) as TensorType[];
 
 function decode(type: TensorType, bytes: Uint8Array): Float32Array {
@@ -30,7 +32,8 @@ function referenceValue(type: TensorType, block: Uint8Array, index: number): num
     const fraction = bits & 1023;
     return sign * (exponent === 0 ? fraction * 2 ** -24 : (1 + fraction / 1024) * 2 ** (exponent - 15));
   };
-  const bit = (at: number, position: number) => Math.floor(block[at + Math.floor(position / 8)]! / 2 ** (position % 8)) % 2;
+  const bit = (at: number, position: number) =>
+    Math.floor(block[at + Math.floor(position / 8)]! / 2 ** (position % 8)) % 2;
   const nibble = (at: number, upper: boolean) => (upper ? Math.floor(block[at]! / 16) : block[at]! % 16);
   const of32 = (at: number) => nibble(at + (index % 16), index >= 16);
   switch (type) {
@@ -58,7 +61,8 @@ function referenceValue(type: TensorType, block: Uint8Array, index: number): num
       const group = Math.floor(index / 32);
       const packed = (at: number) => block[4 + at]!;
       const scale = group < 4 ? packed(group) % 64 : (packed(group + 4) % 16) + 16 * Math.floor(packed(group - 4) / 64);
-      const minimum = group < 4 ? packed(group + 4) % 64 : Math.floor(packed(group + 4) / 16) + 16 * Math.floor(packed(group) / 64);
+      const minimum =
+        group < 4 ? packed(group + 4) % 64 : Math.floor(packed(group + 4) / 16) + 16 * Math.floor(packed(group) / 64);
       const nibbles = type === 'Q4_K' ? 16 : 48;
       const low = nibble(nibbles + 32 * Math.floor(index / 64) + (index % 32), group % 2 === 1);
       const high = type === 'Q4_K' ? 0 : bit(16 + (index % 32), group);
@@ -89,7 +93,16 @@ describe('tensor formats', () => {
     fc.assert(
       fc.property(fc.uint8Array({ minLength: blockBytes, maxLength: blockBytes }), (block) => {
         // Exponents of infinities and NaN are cleared; formats differ in where their float16 fields are.
-        const halves = { F32: [2], F16: [0], BF16: [0], Q4_1: [0, 2], Q5_1: [0, 2], Q4_K: [0, 2], Q5_K: [0, 2], Q6_K: [208] }[type as string] ?? [0];
+        const halves = {
+          F32: [2],
+          F16: [0],
+          BF16: [0],
+          Q4_1: [0, 2],
+          Q5_1: [0, 2],
+          Q4_K: [0, 2],
+          Q5_K: [0, 2],
+          Q6_K: [208],
+        }[type as string] ?? [0];
         for (const at of halves) block[at + 1]! &= 0b1011_1111;
         const decoded = decode(type, block);
         for (let index = 0; index < blockElements; index++) {

@@ -9,8 +9,8 @@ export interface TensorFormat {
   readonly blockElements: number;
   readonly blockBytes: number;
   /**
-   * Decodes `blocks` blocks from the start of `source` into `target` from element `at` on. A little-endian
-   * machine is assumed, as WebAssembly does in effect; bounds are the caller's business.
+   * Decodes `blocks` blocks from the start of `source` into `target` from element `at` on; bounds are the caller's
+   * business. Floats are copied as they are, so the machine must be little endian.
    */
   readonly decode: (source: Uint8Array, blocks: number, target: Float32Array, at: number) => void;
 }

@@ -9,7 +9,9 @@ const fileTypes: Readonly<Record<WritableType, number>> = { F32: 0, F16: 1, Q8_0
 
 /** The metadata of an open file with their types, ready to be written again. */
 export function typedMetadata(checkpoint: GgufCheckpoint): Map<string, TypedMetadata> {
-  return new Map([...checkpoint.metadata].map(([key, value]) => [key, { type: checkpoint.metadataTypes.get(key)!, value }]));
+  return new Map(
+    [...checkpoint.metadata].map(([key, value]) => [key, { type: checkpoint.metadataTypes.get(key)!, value }]),
+  );
 }
 
 /**
@@ -17,14 +19,26 @@ export function typedMetadata(checkpoint: GgufCheckpoint): Map<string, TypedMeta
  * whose rows are no multiple of 32 become F16 when Q8_0 was asked for. All metadata are kept but `general.file_type`.
  * @throws LLMOPT_OPTION_INVALID, LLMOPT_WRITE_FAILED, LLMOPT_FILE_CHANGED, LLMOPT_ABORTED
  */
-export async function convertGguf(checkpoint: GgufCheckpoint, path: string, type: WritableType, options: WriteOptions = {}): Promise<void> {
+export async function convertGguf(
+  checkpoint: GgufCheckpoint,
+  path: string,
+  type: WritableType,
+  options: WriteOptions = {},
+): Promise<void> {
   if (!Object.hasOwn(fileTypes, type)) {
-    throw new LlmoptError('LLMOPT_OPTION_INVALID', `A GGUF file cannot be written as ${type}.`, { hint: `Types: ${Object.keys(fileTypes).join(', ')}.` });
+    throw new LlmoptError('LLMOPT_OPTION_INVALID', `A GGUF file cannot be written as ${type}.`, {
+      hint: `Types: ${Object.keys(fileTypes).join(', ')}.`,
+    });
   }
   const metadata = typedMetadata(checkpoint);
   metadata.set('general.file_type', { type: 'uint32', value: fileTypes[type] });
   const tensors = [...checkpoint.tensors.values()].map(
-    ({ name, shape }): TensorToWrite => ({ name, shape, type: typeFor(shape, type), read: () => checkpoint.read(name) }),
+    ({ name, shape }): TensorToWrite => ({
+      name,
+      shape,
+      type: typeFor(shape, type),
+      read: () => checkpoint.read(name),
+    }),
   );
   await writeGguf(path, { metadata, tensors }, options);
 }

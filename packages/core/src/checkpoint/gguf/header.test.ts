@@ -23,7 +23,11 @@ async function read(bytes: Uint8Array): Promise<{ header: GgufHeader | undefined
     return Buffer.alloc(size);
   };
   try {
-    return { header: await readHeader(createPieceReader(source, allocate), source.path, source.size), error: undefined, largest };
+    return {
+      header: await readHeader(createPieceReader(source, allocate), source.path, source.size),
+      error: undefined,
+      largest,
+    };
   } catch (error) {
     return { header: undefined, error, largest };
   }
@@ -35,7 +39,8 @@ async function readSound(bytes: Uint8Array): Promise<GgufHeader> {
   return header;
 }
 
-const list = (of: number, count: number | bigint, ...elements: Uint8Array[]) => Buffer.concat([u32(of), u64(count), ...elements]);
+const list = (of: number, count: number | bigint, ...elements: Uint8Array[]) =>
+  Buffer.concat([u32(of), u64(count), ...elements]);
 
 const everyKind = [
   architecture,
@@ -108,7 +113,13 @@ describe('readHeader', () => {
     const words = Array.from({ length: 60_000 }, (_, index) => `word ${index}`);
     const long = 'y'.repeat(600_000);
     const { metadata } = await readSound(
-      rawGguf({ metadata: [architecture, field('words', 9, list(8, words.length, ...words.map(text))), field('long', 8, text(long))] }),
+      rawGguf({
+        metadata: [
+          architecture,
+          field('words', 9, list(8, words.length, ...words.map(text))),
+          field('long', 8, text(long)),
+        ],
+      }),
     );
     expect(metadata.get('words')).toEqual(words);
     expect(metadata.get('long')).toBe(long);
@@ -121,30 +132,125 @@ describe('readHeader', () => {
     ['a later version', rawGguf({ version: 4 }), 'UNSUPPORTED', 'is a GGUF file of version 4'],
     ['big endian', rawGguf({ version: 0x03000000 }), 'UNSUPPORTED', 'is a big-endian GGUF file'],
     ['too many tensors', rawGguf({ tensorCount: 1_000_000n }), 'INVALID', 'announces 1000000 tensors'],
-    ['a count that is no safe integer', rawGguf({ metadataCount: 2n ** 63n }), 'INVALID', 'is 9223372036854775808, which no sensible file holds'],
+    [
+      'a count that is no safe integer',
+      rawGguf({ metadataCount: 2n ** 63n }),
+      'INVALID',
+      'is 9223372036854775808, which no sensible file holds',
+    ],
     ['too many fields', rawGguf({ metadataCount: 1_000n }), 'INVALID', 'announces 1000 metadata fields'],
-    ['a huge string', rawGguf({ metadata: [field('a', 8, u64(2 ** 40))] }), 'INVALID', 'metadata field "a" needs 1099511627776 bytes'],
-    ['a huge list', rawGguf({ metadata: [field('a', 9, list(0, 2 ** 50))] }), 'INVALID', 'announces 1125899906842624 elements in metadata field "a"'],
-    ['a list of lists', rawGguf({ metadata: [field('a', 9, list(9, 1, list(0, 0)))] }), 'UNSUPPORTED', 'has a list of lists in metadata field "a"'],
-    ['an unknown metadata type', rawGguf({ metadata: [field('a', 13, u32(0))] }), 'INVALID', 'unknown metadata type 13'],
+    [
+      'a huge string',
+      rawGguf({ metadata: [field('a', 8, u64(2 ** 40))] }),
+      'INVALID',
+      'metadata field "a" needs 1099511627776 bytes',
+    ],
+    [
+      'a huge list',
+      rawGguf({ metadata: [field('a', 9, list(0, 2 ** 50))] }),
+      'INVALID',
+      'announces 1125899906842624 elements in metadata field "a"',
+    ],
+    [
+      'a list of lists',
+      rawGguf({ metadata: [field('a', 9, list(9, 1, list(0, 0)))] }),
+      'UNSUPPORTED',
+      'has a list of lists in metadata field "a"',
+    ],
+    [
+      'an unknown metadata type',
+      rawGguf({ metadata: [field('a', 13, u32(0))] }),
+      'INVALID',
+      'unknown metadata type 13',
+    ],
     ['a boolean of 2', rawGguf({ metadata: [field('a', 7, Buffer.of(2))] }), 'INVALID', 'is a boolean of the value 2'],
-    ['an unsafe uint64', rawGguf({ metadata: [field('a', 10, u64(2n ** 53n))] }), 'INVALID', 'metadata field "a" is 9007199254740992'],
-    ['an unsafe int64', rawGguf({ metadata: [field('a', 11, u64(-(2n ** 60n)))] }), 'INVALID', 'metadata field "a" is -1152921504606846976'],
-    ['a field twice', rawGguf({ metadata: [architecture, architecture] }), 'INVALID', '"general.architecture" appears twice'],
-    ['an alignment of 24', rawGguf({ metadata: [field('general.alignment', 4, u32(24))] }), 'INVALID', 'general.alignment is 24'],
-    ['an alignment of 0', rawGguf({ metadata: [field('general.alignment', 4, u32(0))] }), 'INVALID', 'general.alignment is 0'],
-    ['an alignment beyond the file', rawGguf({ metadata: [field('general.alignment', 4, u32(2 ** 31))] }), 'INVALID', 'is 2147483648'],
-    ['a tensor twice', rawGguf({ tensors: [tensor('a', [4], 0, 0), tensor('a', [4], 0, 32)] }), 'INVALID', 'tensor "a" appears twice'],
-    ['a tensor of no dimension', rawGguf({ tensors: [tensor('a', [], 0, 0), tensor('b', [4], 0, 0)] }), 'INVALID', 'has 0 dimensions'],
+    [
+      'an unsafe uint64',
+      rawGguf({ metadata: [field('a', 10, u64(2n ** 53n))] }),
+      'INVALID',
+      'metadata field "a" is 9007199254740992',
+    ],
+    [
+      'an unsafe int64',
+      rawGguf({ metadata: [field('a', 11, u64(-(2n ** 60n)))] }),
+      'INVALID',
+      'metadata field "a" is -1152921504606846976',
+    ],
+    [
+      'a field twice',
+      rawGguf({ metadata: [architecture, architecture] }),
+      'INVALID',
+      '"general.architecture" appears twice',
+    ],
+    [
+      'an alignment of 24',
+      rawGguf({ metadata: [field('general.alignment', 4, u32(24))] }),
+      'INVALID',
+      'general.alignment is 24',
+    ],
+    [
+      'an alignment of 0',
+      rawGguf({ metadata: [field('general.alignment', 4, u32(0))] }),
+      'INVALID',
+      'general.alignment is 0',
+    ],
+    [
+      'an alignment beyond the file',
+      rawGguf({ metadata: [field('general.alignment', 4, u32(2 ** 31))] }),
+      'INVALID',
+      'is 2147483648',
+    ],
+    [
+      'a tensor twice',
+      rawGguf({ tensors: [tensor('a', [4], 0, 0), tensor('a', [4], 0, 32)] }),
+      'INVALID',
+      'tensor "a" appears twice',
+    ],
+    [
+      'a tensor of no dimension',
+      rawGguf({ tensors: [tensor('a', [], 0, 0), tensor('b', [4], 0, 0)] }),
+      'INVALID',
+      'has 0 dimensions',
+    ],
     ['a tensor of five', rawGguf({ tensors: [tensor('a', [1, 1, 1, 1, 1], 0, 0)] }), 'INVALID', 'has 5 dimensions'],
     ['an empty tensor', rawGguf({ tensors: [tensor('a', [4, 0], 0, 0)] }), 'INVALID', 'the impossible shape [0,4]'],
-    ['too many elements', rawGguf({ tensors: [tensor('a', [2 ** 30, 2 ** 30], 0, 0)] }), 'INVALID', 'the impossible shape [1073741824,1073741824]'],
-    ['an unknown tensor type', rawGguf({ tensors: [tensor('a', [4], 99, 0)] }), 'UNSUPPORTED', 'holds tensor "a" in the unknown type 99'],
-    ['an unreadable tensor type', rawGguf({ tensors: [tensor('a', [256], 10, 0)] }), 'UNSUPPORTED', 'holds tensor "a" in the type Q2_K'],
-    ['rows that are no whole blocks', rawGguf({ tensors: [tensor('a', [33], 8, 0)] }), 'INVALID', 'rows of 33 values, but Q8_0 comes in blocks of 32'],
-    ['a crooked offset', rawGguf({ tensors: [tensor('a', [4], 0, 8)] }), 'INVALID', 'starts at 8, no multiple of the alignment 32'],
+    [
+      'too many elements',
+      rawGguf({ tensors: [tensor('a', [2 ** 30, 2 ** 30], 0, 0)] }),
+      'INVALID',
+      'the impossible shape [1073741824,1073741824]',
+    ],
+    [
+      'an unknown tensor type',
+      rawGguf({ tensors: [tensor('a', [4], 99, 0)] }),
+      'UNSUPPORTED',
+      'holds tensor "a" in the unknown type 99',
+    ],
+    [
+      'an unreadable tensor type',
+      rawGguf({ tensors: [tensor('a', [256], 10, 0)] }),
+      'UNSUPPORTED',
+      'holds tensor "a" in the type Q2_K',
+    ],
+    [
+      'rows that are no whole blocks',
+      rawGguf({ tensors: [tensor('a', [33], 8, 0)] }),
+      'INVALID',
+      'rows of 33 values, but Q8_0 comes in blocks of 32',
+    ],
+    [
+      'a crooked offset',
+      rawGguf({ tensors: [tensor('a', [4], 0, 8)] }),
+      'INVALID',
+      'starts at 8, no multiple of the alignment 32',
+    ],
     ['a tensor past the end', rawGguf({ tensors: [tensor('a', [4], 0, 256)] }), 'INVALID', 'tensor "a" ends at byte'],
-    ['a long tensor name', rawGguf({ tensors: [tensor('n'.repeat(2_000), [4], 0, 0)] }), 'INVALID', 'a tensor name is 2000 bytes long'],
+    [
+      'a long tensor name',
+      rawGguf({ tensors: [tensor('n'.repeat(2_000), [4], 0, 0)] }),
+      'INVALID',
+      'a tensor name is 2000 bytes long',
+    ],
   ];
   it.each(broken)('refuses %s', async (_, bytes, code, message) => {
     const { error, largest } = await read(bytes);
@@ -165,7 +271,18 @@ describe('readHeader', () => {
 
   it('either reads or refuses any mutated file, and never asks for more memory than the file has bytes', async () => {
     const at = fc.nat(sound.length - 257);
-    const hostile = fc.constantFrom(0n, 1n, 0xffn, 2n ** 31n, 2n ** 32n - 1n, 2n ** 40n, 2n ** 53n - 1n, 2n ** 53n, 2n ** 63n, 2n ** 64n - 1n);
+    const hostile = fc.constantFrom(
+      0n,
+      1n,
+      0xffn,
+      2n ** 31n,
+      2n ** 32n - 1n,
+      2n ** 40n,
+      2n ** 53n - 1n,
+      2n ** 53n,
+      2n ** 63n,
+      2n ** 64n - 1n,
+    );
     const mutation = fc.oneof(
       fc.record({ kind: fc.constant('flip'), at, bit: fc.nat(7) }),
       fc.record({ kind: fc.constant('byte'), at, value: fc.nat(255) }),

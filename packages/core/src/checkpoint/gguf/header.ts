@@ -2,7 +2,14 @@ import { LlmoptError } from '../../errors.ts';
 import type { MetadataValue, TensorInfo } from '../checkpoint.ts';
 import { type TensorType, tensorFormats } from '../dequantize/formats.ts';
 import type { PieceReader } from './pieceReader.ts';
-import { type ElementType, elementBytes, elementTypes, type MetadataType, tensorTypeIds, unsupportedTensorTypes } from './types.ts';
+import {
+  type ElementType,
+  elementBytes,
+  elementTypes,
+  type MetadataType,
+  tensorTypeIds,
+  unsupportedTensorTypes,
+} from './types.ts';
 
 export interface GgufTensor extends TensorInfo {
   readonly type: TensorType;
@@ -54,7 +61,11 @@ async function readCount(reader: PieceReader, what: string, leastBytes: number, 
 }
 
 /** One element whose least bytes are in memory; strings need more and come as a promise when those must be read. */
-function readElement(reader: PieceReader, type: ElementType, what: string): number | boolean | string | Promise<string> {
+function readElement(
+  reader: PieceReader,
+  type: ElementType,
+  what: string,
+): number | boolean | string | Promise<string> {
   switch (type) {
     case 'string': {
       const bytes = reader.uint64(`the length of ${what}`);
@@ -80,7 +91,12 @@ function elementType(reader: PieceReader, id: number, what: string): (typeof ele
   throw reader.invalid(`${what} has the unknown metadata type ${id}`);
 }
 
-async function readValue(reader: PieceReader, path: string, size: number, key: string): Promise<{ type: MetadataType; value: MetadataValue }> {
+async function readValue(
+  reader: PieceReader,
+  path: string,
+  size: number,
+  key: string,
+): Promise<{ type: MetadataType; value: MetadataValue }> {
   const what = `metadata field "${key}"`;
   await reader.need(4, what);
   const type = elementType(reader, reader.uint32(), what);
@@ -92,7 +108,8 @@ async function readValue(reader: PieceReader, path: string, size: number, key: s
   const of = elementType(reader, reader.uint32(), what);
   if (of === 'array') throw unsupported(path, `has a list of lists in ${what}`, 'Only flat lists can be read.');
   const count = await readCount(reader, `elements in ${what}`, elementBytes[of], size);
-  if (count > maxListElements) throw unsupported(path, `has ${count} elements in ${what}`, `At most ${maxListElements} can be read.`);
+  if (count > maxListElements)
+    throw unsupported(path, `has ${count} elements in ${what}`, `At most ${maxListElements} can be read.`);
   const list: (number | boolean | string)[] = [];
   for (let index = 0; index < count; index++) {
     const wait = reader.need(elementBytes[of], what);
@@ -122,7 +139,8 @@ async function readTensor(reader: PieceReader, path: string): Promise<RawTensor>
   await reader.need(dimensions * 8 + 4 + 8, what);
   const sizes = Array.from({ length: dimensions }, () => reader.uint64(`a dimension of ${what}`));
   const elements = sizes.reduce((product, size) => product * size, 1);
-  if (elements < 1 || !Number.isSafeInteger(elements)) throw reader.invalid(`${what} has the impossible shape [${sizes.toReversed()}]`);
+  if (elements < 1 || !Number.isSafeInteger(elements))
+    throw reader.invalid(`${what} has the impossible shape [${sizes.toReversed()}]`);
   const id = reader.uint32();
   const type = tensorTypes.get(id);
   if (!type) {
@@ -172,7 +190,13 @@ export async function readHeader(reader: PieceReader, path: string, size: number
   }
 
   const alignment = metadata.get('general.alignment') ?? 32;
-  if (typeof alignment !== 'number' || !Number.isInteger(alignment) || alignment < 1 || !Number.isInteger(Math.log2(alignment)) || alignment > size) {
+  if (
+    typeof alignment !== 'number' ||
+    !Number.isInteger(alignment) ||
+    alignment < 1 ||
+    !Number.isInteger(Math.log2(alignment)) ||
+    alignment > size
+  ) {
     throw reader.invalid(`general.alignment is ${JSON.stringify(alignment).slice(0, 40)}, not a power of two`);
   }
 
@@ -187,9 +211,12 @@ export async function readHeader(reader: PieceReader, path: string, size: number
   const tensors = new Map<string, GgufTensor>();
   for (const { offset, ...tensor } of raw.values()) {
     const position = dataStart + offset;
-    if (offset % alignment !== 0) throw reader.invalid(`tensor "${tensor.name}" starts at ${offset}, no multiple of the alignment ${alignment}`);
+    if (offset % alignment !== 0)
+      throw reader.invalid(`tensor "${tensor.name}" starts at ${offset}, no multiple of the alignment ${alignment}`);
     if (position + tensor.byteLength > size) {
-      throw reader.invalid(`tensor "${tensor.name}" ends at byte ${position + tensor.byteLength}, but the file has ${size}`);
+      throw reader.invalid(
+        `tensor "${tensor.name}" ends at byte ${position + tensor.byteLength}, but the file has ${size}`,
+      );
     }
     tensors.set(tensor.name, { ...tensor, position });
   }

@@ -35,7 +35,11 @@ export function integerBytes(value: number, bytes: 4 | 8): Buffer {
 
 function elementBuffer(type: ElementType, value: unknown, key: string): Buffer {
   const wrong = () =>
-    new LlmoptError('LLMOPT_OPTION_INVALID', `Metadata field "${key}" is of type ${type}, but holds ${JSON.stringify(value)}.`, { where: { field: key } });
+    new LlmoptError(
+      'LLMOPT_OPTION_INVALID',
+      `Metadata field "${key}" is of type ${type}, but holds ${JSON.stringify(value)}.`,
+      { where: { field: key } },
+    );
   if (type === 'string') {
     if (typeof value !== 'string') throw wrong();
     return stringBytes(value);
@@ -63,10 +67,18 @@ function elementBuffer(type: ElementType, value: unknown, key: string): Buffer {
  */
 export function metadataBytes(key: string, { type, value }: TypedMetadata): Buffer {
   const id = (of: (typeof elementTypes)[number]) => integerBytes(elementTypes.indexOf(of), 4);
-  if (!type.endsWith('[]')) return Buffer.concat([id(type as ElementType), elementBuffer(type as ElementType, value, key)]);
+  if (!type.endsWith('[]'))
+    return Buffer.concat([id(type as ElementType), elementBuffer(type as ElementType, value, key)]);
   const of = type.slice(0, -2) as ElementType;
   if (!Array.isArray(value)) {
-    throw new LlmoptError('LLMOPT_OPTION_INVALID', `Metadata field "${key}" is of type ${type}, but holds no list.`, { where: { field: key } });
+    throw new LlmoptError('LLMOPT_OPTION_INVALID', `Metadata field "${key}" is of type ${type}, but holds no list.`, {
+      where: { field: key },
+    });
   }
-  return Buffer.concat([id('array'), id(of), integerBytes(value.length, 8), ...value.map((element) => elementBuffer(of, element, key))]);
+  return Buffer.concat([
+    id('array'),
+    id(of),
+    integerBytes(value.length, 8),
+    ...value.map((element) => elementBuffer(of, element, key)),
+  ]);
 }

@@ -47,7 +47,10 @@ describe('openGguf', () => {
   });
 
   it('reads rows of a quantised vector that begin within a block', async () => {
-    const bytes = rawGguf({ metadata: [field('general.architecture', 8, text('x'))], tensors: [tensor('v', [64], 8, 0)] });
+    const bytes = rawGguf({
+      metadata: [field('general.architecture', 8, text('x'))],
+      tensors: [tensor('v', [64], 8, 0)],
+    });
     for (let i = 0; i < 64; i++) bytes[bytes.length - 256 + 34 * Math.floor(i / 32) + 2 + (i % 32)] = i;
     for (const block of [0, 34]) bytes.writeUInt16LE(0x3c00, bytes.length - 256 + block);
     const checkpoint = await openGguf(await file('vector.gguf', bytes));
@@ -77,7 +80,9 @@ describe('openGguf', () => {
     [Number.NaN, 2],
   ])('refuses the rows %s to %s', async (from, to) => {
     const checkpoint = await openGguf(tiny);
-    await expect(checkpoint.read('blk.0.ffn_up.weight', [from, to])).rejects.toMatchObject({ code: 'LLMOPT_OPTION_INVALID' });
+    await expect(checkpoint.read('blk.0.ffn_up.weight', [from, to])).rejects.toMatchObject({
+      code: 'LLMOPT_OPTION_INVALID',
+    });
     await checkpoint.close();
   });
 

@@ -43,10 +43,14 @@ function createCheckpoint(file: FileSource, header: GgufHeader, options: OpenGgu
   const { tensors, metadata } = header;
   const architecture = metadata.get('general.architecture');
   if (typeof architecture !== 'string' || architecture === '') {
-    throw new LlmoptError('LLMOPT_METADATA_MISSING', `${path} does not name its architecture in "general.architecture".`, {
-      where: { file: path, field: 'general.architecture' },
-      hint: 'The file is incomplete; convert it again.',
-    });
+    throw new LlmoptError(
+      'LLMOPT_METADATA_MISSING',
+      `${path} does not name its architecture in "general.architecture".`,
+      {
+        where: { file: path, field: 'general.architecture' },
+        hint: 'The file is incomplete; convert it again.',
+      },
+    );
   }
   let parameters = 0;
   for (const tensor of tensors.values()) parameters += tensor.elements;
@@ -76,12 +80,20 @@ function createCheckpoint(file: FileSource, header: GgufHeader, options: OpenGgu
   };
 }
 
-async function readTensor(file: FileSource, tensor: GgufTensor, [from, to]: readonly [from: number, to: number]): Promise<Float32Array> {
+async function readTensor(
+  file: FileSource,
+  tensor: GgufTensor,
+  [from, to]: readonly [from: number, to: number],
+): Promise<Float32Array> {
   const count = tensor.shape[0]!;
   if (!Number.isInteger(from) || !Number.isInteger(to) || from < 0 || to < from || to > count) {
-    throw new LlmoptError('LLMOPT_OPTION_INVALID', `Rows ${from} to ${to} of tensor "${tensor.name}" were asked for; it has ${count}.`, {
-      where: { file: file.path, tensor: tensor.name },
-    });
+    throw new LlmoptError(
+      'LLMOPT_OPTION_INVALID',
+      `Rows ${from} to ${to} of tensor "${tensor.name}" were asked for; it has ${count}.`,
+      {
+        where: { file: file.path, tensor: tensor.name },
+      },
+    );
   }
   const { blockElements, blockBytes, decode } = tensorFormats[tensor.type];
   const rowElements = tensor.elements / count;

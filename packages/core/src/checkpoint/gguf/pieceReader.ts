@@ -39,7 +39,10 @@ export interface PieceReader {
 }
 
 /** `allocate` is replaced in tests, which check that no request exceeds the file. */
-export function createPieceReader(source: Source, allocate: (bytes: number) => Buffer = Buffer.allocUnsafeSlow): PieceReader {
+export function createPieceReader(
+  source: Source,
+  allocate: (bytes: number) => Buffer = Buffer.allocUnsafeSlow,
+): PieceReader {
   let piece: Buffer = Buffer.alloc(0);
   let start = 0;
   let at = 0;
@@ -80,7 +83,8 @@ export function createPieceReader(source: Source, allocate: (bytes: number) => B
     need(bytes, what) {
       if (piece.length - at >= bytes) return undefined;
       const left = source.size - position();
-      if (bytes > left) throw invalid(`${what} needs ${bytes} bytes at offset ${position()}, but only ${left} are left`);
+      if (bytes > left)
+        throw invalid(`${what} needs ${bytes} bytes at offset ${position()}, but only ${left} are left`);
       return load(bytes);
     },
     uint8: () => next(1, (offset) => piece.readUInt8(offset)),

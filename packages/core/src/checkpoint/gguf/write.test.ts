@@ -29,12 +29,20 @@ describe('writeGguf', () => {
   it('writes what openGguf reads, whatever the shapes and the alignment', async () => {
     const shape = fc.array(fc.integer({ min: 1, max: 5 }), { minLength: 1, maxLength: 4 });
     const type = fc.constantFrom('F32', 'F16', 'Q8_0');
-    const model = fc.record({ tensors: fc.array(fc.record({ shape, type }), { maxLength: 6 }), alignment: fc.constantFrom(1, 8, 32, 128) });
+    const model = fc.record({
+      tensors: fc.array(fc.record({ shape, type }), { maxLength: 6 }),
+      alignment: fc.constantFrom(1, 8, 32, 128),
+    });
     const path = join(folder, 'any.gguf');
     await fc.assert(
       fc.asyncProperty(model, async ({ tensors, alignment }) => {
-        const list = tensors.map(({ shape, type }, index) => numbers(`t${index}`, [...shape.slice(0, 3), 32 * shape[0]!], type as TensorToWrite['type']));
-        await writeGguf(path, { metadata: new Map([...llama, ['general.alignment', { type: 'uint32', value: alignment }]]), tensors: list });
+        const list = tensors.map(({ shape, type }, index) =>
+          numbers(`t${index}`, [...shape.slice(0, 3), 32 * shape[0]!], type as TensorToWrite['type']),
+        );
+        await writeGguf(path, {
+          metadata: new Map([...llama, ['general.alignment', { type: 'uint32', value: alignment }]]),
+          tensors: list,
+        });
         const checkpoint = await openGguf(path);
         expect([...checkpoint.tensors.keys()]).toEqual(list.map(({ name }) => name));
         for (const { name, shape, type, read } of list) {
@@ -84,13 +92,31 @@ describe('writeGguf', () => {
     ['an alignment of 3', [['general.alignment', { type: 'uint32', value: 3 }]], [], 'general.alignment is 3'],
     ['two tensors of one name', [], [numbers('t', [4]), numbers('t', [4])], 'two tensors of the name "t"'],
     ['an empty shape', [], [numbers('t', [])], 'impossible shape []'],
-    ['rows that are no whole blocks', [], [numbers('t', [2, 33], 'Q8_0')], 'rows of 33 values, but Q8_0 comes in blocks of 32'],
-    ['too few values', [], [{ ...numbers('t', [2, 4]), read: async () => new Float32Array(7) }], 'delivered 7 values; its shape [2,4] asks for 8'],
-    ['values beyond F16', [], [{ ...numbers('t', [1], 'F16'), read: async () => Float32Array.of(1e6) }], 'Tensor "t" cannot be written: Value 0 is 1000000'],
+    [
+      'rows that are no whole blocks',
+      [],
+      [numbers('t', [2, 33], 'Q8_0')],
+      'rows of 33 values, but Q8_0 comes in blocks of 32',
+    ],
+    [
+      'too few values',
+      [],
+      [{ ...numbers('t', [2, 4]), read: async () => new Float32Array(7) }],
+      'delivered 7 values; its shape [2,4] asks for 8',
+    ],
+    [
+      'values beyond F16',
+      [],
+      [{ ...numbers('t', [1], 'F16'), read: async () => Float32Array.of(1e6) }],
+      'Tensor "t" cannot be written: Value 0 is 1000000',
+    ],
   ];
   it.each(refused)('refuses %s and leaves nothing behind', async (_, metadata, tensors, message) => {
     const writing = writeGguf(join(folder, 'x.gguf'), { metadata: new Map([...llama, ...metadata]), tensors });
-    await expect(writing).rejects.toMatchObject({ code: 'LLMOPT_OPTION_INVALID', message: expect.stringContaining(message) });
+    await expect(writing).rejects.toMatchObject({
+      code: 'LLMOPT_OPTION_INVALID',
+      message: expect.stringContaining(message),
+    });
     expect(await readdir(folder)).toEqual([]);
   });
 
@@ -98,7 +124,9 @@ describe('writeGguf', () => {
     const path = join(folder, 'old.gguf');
     await writeFile(path, 'old');
     const broken = { ...numbers('broken', [4]), read: () => Promise.reject(new Error('no such luck')) };
-    await expect(writeGguf(path, { metadata: llama, tensors: [numbers('t', [4]), broken] })).rejects.toThrow('no such luck');
+    await expect(writeGguf(path, { metadata: llama, tensors: [numbers('t', [4]), broken] })).rejects.toThrow(
+      'no such luck',
+    );
     expect(await readFile(path, 'utf8')).toBe('old');
     expect(await readdir(folder)).toEqual(['old.gguf']);
   });
@@ -113,14 +141,20 @@ describe('writeGguf', () => {
       },
     };
     const never = { ...numbers('t2', [4]), read: () => Promise.reject(new Error('was read after the abort')) };
-    const writing = writeGguf(join(folder, 'x.gguf'), { metadata: llama, tensors: [abortsHere, never] }, { signal: controller.signal });
+    const writing = writeGguf(
+      join(folder, 'x.gguf'),
+      { metadata: llama, tensors: [abortsHere, never] },
+      { signal: controller.signal },
+    );
     await expect(writing).rejects.toMatchObject({ code: 'LLMOPT_ABORTED' });
     expect(await readdir(folder)).toEqual([]);
   });
 
   it('says so when the folder cannot be written', async () => {
     await writeFile(join(folder, 'file'), '');
-    await expect(writeGguf(join(folder, 'file', 'x.gguf'), { metadata: llama, tensors: [] })).rejects.toMatchObject({ code: 'LLMOPT_WRITE_FAILED' });
+    await expect(writeGguf(join(folder, 'file', 'x.gguf'), { metadata: llama, tensors: [] })).rejects.toMatchObject({
+      code: 'LLMOPT_WRITE_FAILED',
+    });
   });
 });
 
@@ -167,7 +201,9 @@ describe('convertGguf', () => {
 
   it('refuses a type that cannot be written', async () => {
     const source = await openGguf(await writeTinyModel(join(folder, 'source.gguf')));
-    await expect(convertGguf(source, join(folder, 'copy.gguf'), 'Q4_K' as 'F32')).rejects.toMatchObject({ code: 'LLMOPT_OPTION_INVALID' });
+    await expect(convertGguf(source, join(folder, 'copy.gguf'), 'Q4_K' as 'F32')).rejects.toMatchObject({
+      code: 'LLMOPT_OPTION_INVALID',
+    });
     await source.close();
   });
 });

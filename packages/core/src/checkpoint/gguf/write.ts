@@ -61,7 +61,11 @@ export async function writeGguf(path: string, model: ModelToWrite, options: Writ
 }
 
 function checkAborted(signal: AbortSignal | undefined, path: string): void {
-  if (signal?.aborted) throw new LlmoptError('LLMOPT_ABORTED', `Writing ${path} was aborted.`, { where: { file: path }, cause: signal.reason });
+  if (signal?.aborted)
+    throw new LlmoptError('LLMOPT_ABORTED', `Writing ${path} was aborted.`, {
+      where: { file: path },
+      cause: signal.reason,
+    });
 }
 
 function invalid(problem: string): LlmoptError {
@@ -84,11 +88,18 @@ function place(tensors: readonly TensorToWrite[], alignment: number): Placed[] {
     const format = tensorFormats[type];
     const elements = shape.reduce((product, size) => product * size, 1);
     if (names.has(name)) throw invalid(`There are two tensors of the name "${name}".`);
-    if (shape.length < 1 || shape.length > 4 || !shape.every((size) => Number.isInteger(size) && size > 0) || !Number.isSafeInteger(elements)) {
+    if (
+      shape.length < 1 ||
+      shape.length > 4 ||
+      !shape.every((size) => Number.isInteger(size) && size > 0) ||
+      !Number.isSafeInteger(elements)
+    ) {
       throw invalid(`Tensor "${name}" has the impossible shape [${shape}].`);
     }
     if (shape.at(-1)! % format.blockElements !== 0) {
-      throw invalid(`Tensor "${name}" has rows of ${shape.at(-1)} values, but ${type} comes in blocks of ${format.blockElements}.`);
+      throw invalid(
+        `Tensor "${name}" has rows of ${shape.at(-1)} values, but ${type} comes in blocks of ${format.blockElements}.`,
+      );
     }
     names.add(name);
     const byteLength = (elements / format.blockElements) * format.blockBytes;
@@ -118,13 +129,18 @@ function headerBytes({ metadata }: ModelToWrite, placed: readonly Placed[]): Buf
 async function tensorBytes(tensor: TensorToWrite, elements: number): Promise<Uint8Array> {
   const values = await tensor.read();
   if (values.length !== elements) {
-    throw invalid(`Tensor "${tensor.name}" delivered ${values.length} values; its shape [${tensor.shape}] asks for ${elements}.`);
+    throw invalid(
+      `Tensor "${tensor.name}" delivered ${values.length} values; its shape [${tensor.shape}] asks for ${elements}.`,
+    );
   }
   try {
     return encoders[tensor.type](values);
   } catch (cause) {
     if (!LlmoptError.isInstance(cause)) throw cause;
-    throw new LlmoptError(cause.code, `Tensor "${tensor.name}" cannot be written: ${cause.message}`, { where: { tensor: tensor.name }, cause });
+    throw new LlmoptError(cause.code, `Tensor "${tensor.name}" cannot be written: ${cause.message}`, {
+      where: { tensor: tensor.name },
+      cause,
+    });
   }
 }
 

@@ -7,7 +7,9 @@ export type WritableType = 'F32' | 'F16' | 'Q8_0';
 const largestHalf = 65_504;
 
 function doesNotFit(type: string, value: number, index: number): LlmoptError {
-  return new LlmoptError('LLMOPT_OPTION_INVALID', `Value ${index} is ${value}, which ${type} cannot hold.`, { hint: 'Write this tensor as F32.' });
+  return new LlmoptError('LLMOPT_OPTION_INVALID', `Value ${index} is ${value}, which ${type} cannot hold.`, {
+    hint: 'Write this tensor as F32.',
+  });
 }
 
 function encodeF32(values: Float32Array): Uint8Array {
