@@ -67,7 +67,12 @@ async function collectResponses(arm: ArmProcess, { settings, reporter }: Session
   }
 }
 
-async function measureQuality(specs: [ArmSpec, ArmSpec], text: string, session: Session, record: BenchmarkRecord): Promise<void> {
+async function measureQuality(
+  specs: [ArmSpec, ArmSpec],
+  text: string,
+  session: Session,
+  record: BenchmarkRecord,
+): Promise<void> {
   const { settings, reporter, signal } = session;
   const arm = startArm('quality', { signal });
   const [baseline, optimized] = specs;
@@ -97,7 +102,12 @@ async function measureProfile(spec: ArmSpec, session: Session, record: ArmRecord
 }
 
 /** All that takes time, in order. Whatever was measured is in `record` when it throws. */
-async function measure(specs: [ArmSpec, ArmSpec], text: string | undefined, session: Session, record: BenchmarkRecord): Promise<void> {
+async function measure(
+  specs: [ArmSpec, ArmSpec],
+  text: string | undefined,
+  session: Session,
+  record: BenchmarkRecord,
+): Promise<void> {
   const { settings, reporter } = session;
   const arms: ArmProcess[] = [];
   try {
@@ -141,7 +151,10 @@ async function measure(specs: [ArmSpec, ArmSpec], text: string | undefined, sess
  * @throws LLMOPT_OPTION_INVALID, LLMOPT_FILE_NOT_FOUND, LLMOPT_WRITE_FAILED, LLMOPT_BENCH_FAILED, LLMOPT_ABORTED, and
  * what loading a model throws
  */
-export async function runBenchmark(options: BenchmarkOptions = {}, control: BenchmarkControl = {}): Promise<BenchmarkResult> {
+export async function runBenchmark(
+  options: BenchmarkOptions = {},
+  control: BenchmarkControl = {},
+): Promise<BenchmarkResult> {
   const { reporter = silentReporter, signal } = control;
   const settings = resolveOptions(options);
   const session: Session = { settings, signal, reporter };

@@ -55,7 +55,10 @@ const childrenOf = (pid: number) =>
 /** A benchmark that goes on for long, with a folder of its own, once it is in its timed runs. */
 async function startLongRun(): Promise<Run & { output_: string; cwd: string }> {
   const cwd = await mkdtemp(join(folder, 'long-'));
-  const run = start(['--model', model, '--runs', '10000', '--warmup', '0', '--max-new-tokens', '8', '--no-quality'], cwd);
+  const run = start(
+    ['--model', model, '--runs', '10000', '--warmup', '0', '--max-new-tokens', '8', '--no-quality'],
+    cwd,
+  );
   await until(() => run.output().stderr.includes('Timed runs') || run.child.exitCode !== null);
   await new Promise((resolve) => setTimeout(resolve, 500));
   return { ...run, cwd, output_: join(cwd, 'benchmark_results.json') };
@@ -64,7 +67,19 @@ async function startLongRun(): Promise<Run & { output_: string; cwd: string }> {
 describe('llmopt-bench', () => {
   it('measures both arms and leaves a valid result and five charts', async () => {
     const cwd = await mkdtemp(join(folder, 'full-'));
-    const args = ['--model', model, '--runs', '2', '--max-new-tokens', '8', '--quality-tokens', '300', '--profile', '--threads', '2'];
+    const args = [
+      '--model',
+      model,
+      '--runs',
+      '2',
+      '--max-new-tokens',
+      '8',
+      '--quality-tokens',
+      '300',
+      '--profile',
+      '--threads',
+      '2',
+    ];
     const { code, stdout, stderr } = await start(args, cwd).ended;
     expect({ code, stderr }).toMatchObject({ code: 0 });
 
@@ -114,14 +129,18 @@ describe('llmopt-bench', () => {
     }
   }, 60_000);
 
-  it.runIf(process.platform === 'linux')('names an arm that dies and keeps what it had measured', async () => {
-    const run = await startLongRun();
-    process.kill(childrenOf(run.child.pid as number)[1] as number, 'SIGKILL');
-    const { code, stderr } = await run.ended;
-    expect(code).toBe(1);
-    expect(stderr).toContain('LLMOPT_BENCH_FAILED: The process of the optimized arm was ended by SIGKILL');
-    expect(parseResult(JSON.parse(await readFile(run.output_, 'utf8'))).incomplete).toBe(true);
-  }, 60_000);
+  it.runIf(process.platform === 'linux')(
+    'names an arm that dies and keeps what it had measured',
+    async () => {
+      const run = await startLongRun();
+      process.kill(childrenOf(run.child.pid as number)[1] as number, 'SIGKILL');
+      const { code, stderr } = await run.ended;
+      expect(code).toBe(1);
+      expect(stderr).toContain('LLMOPT_BENCH_FAILED: The process of the optimized arm was ended by SIGKILL');
+      expect(parseResult(JSON.parse(await readFile(run.output_, 'utf8'))).incomplete).toBe(true);
+    },
+    60_000,
+  );
 
   it.each([
     [['--rusn', '3'], /^LLMOPT_OPTION_INVALID: .*--rusn/],

@@ -1,57 +1,70 @@
-import { defineCommand } from 'citty';
+import { LlmoptError } from '@llmopt/core';
+import { type ArgsDef, type CommandDef, defineCommand } from 'citty';
 import { numberFlag, type ParsedFlags, textFlag } from './flags.ts';
 import { type BenchmarkOptions, readPrompts } from './options.ts';
 
-/** `llmopt-bench diff A.json B.json`. */
-export const diffCommand = defineCommand({
-  meta: { name: 'diff', description: 'Compare two result files: B against A.' },
-  args: {
-    a: { type: 'positional', description: 'The result to compare with' },
-    b: { type: 'positional', description: 'The result in question' },
-    'fail-below': {
-      type: 'string',
-      valueHint: 'RATIO',
-      description: "Exit with 1 if the optimised arm's decode speed-up in B is surely below this share of A's",
-    },
+/** Arguments of `llmopt-bench diff A.json B.json`. */
+export const diffArgs = {
+  a: { type: 'positional', description: 'The result to compare with' },
+  b: { type: 'positional', description: 'The result in question' },
+  'fail-below': {
+    type: 'string',
+    valueHint: 'RATIO',
+    description: "Exit with 1 if the optimised arm's decode speed-up in B is surely below this share of A's",
   },
+} as const satisfies ArgsDef;
+
+export const diffCommand: CommandDef = defineCommand({
+  meta: { name: 'diff', description: 'Compare two result files: B against A.' },
+  args: diffArgs as ArgsDef,
 });
 
-/** `llmopt-bench [options]`. citty describes the flags and writes the usage; `parseFlags` reads them. */
-export const benchCommand = defineCommand({
-  meta: { name: 'llmopt-bench', description: 'Run a model as it is and optimised, side by side, and tell what it gains and costs.' },
-  args: {
-    model: { type: 'string', valueHint: 'NAME|PATH', description: 'Model to run (smollm2-135m)' },
-    'larosa-sparsity': { type: 'string', valueHint: 'SHARE', description: 'Share of inputs the optimised arm drops (0.4)' },
-    prompts: { type: 'string', valueHint: 'FILE', description: 'Prompts: one per line, or a JSON array (four built-in ones)' },
-    'max-new-tokens': { type: 'string', valueHint: 'N', description: 'Tokens per timed run (128)' },
-    runs: { type: 'string', valueHint: 'N', description: 'Timed runs of every prompt (5)' },
-    warmup: { type: 'string', valueHint: 'N', description: 'Rounds before the timed ones, dropped (1)' },
-    threads: { type: 'string', valueHint: 'N', description: 'Threads per arm (all cores)' },
-    seed: { type: 'string', valueHint: 'N', description: 'Seed of the intervals of quality (0)' },
-    backend: { type: 'string', valueHint: 'wasm|reference', description: 'What computes (wasm)' },
-    precision: { type: 'string', valueHint: 'int8|float32', description: 'Weights of the wasm backend (int8)' },
-    quality: {
-      type: 'string',
-      valueHint: 'TEXTFILE',
-      description: 'Text to measure quality on (a built-in one)',
-      negativeDescription: 'Measure no quality',
-    },
-    'quality-tokens': { type: 'string', valueHint: 'N', description: 'Tokens of it to use (4096; reference 512)' },
-    profile: { type: 'boolean', description: 'Also measure time per op kind and layer' },
-    output: { type: 'string', valueHint: 'FILE', description: 'Result file (benchmark_results.json)' },
-    plots: {
-      type: 'string',
-      valueHint: 'FOLDER',
-      description: 'Folder for the charts (benchmark_plots)',
-      negativeDescription: 'Draw no charts',
-    },
+/** Arguments of `llmopt-bench [options]`. citty describes them and writes the usage; `parseFlags` reads them. */
+export const benchArgs = {
+  model: { type: 'string', valueHint: 'NAME|PATH', description: 'Model to run (smollm2-135m)' },
+  'larosa-sparsity': {
+    type: 'string',
+    valueHint: 'SHARE',
+    description: 'Share of inputs the optimised arm drops (0.4)',
   },
+  prompts: {
+    type: 'string',
+    valueHint: 'FILE',
+    description: 'Prompts: one per line, or a JSON array (four built-in ones)',
+  },
+  'max-new-tokens': { type: 'string', valueHint: 'N', description: 'Tokens per timed run (128)' },
+  runs: { type: 'string', valueHint: 'N', description: 'Timed runs of every prompt (5)' },
+  warmup: { type: 'string', valueHint: 'N', description: 'Rounds before the timed ones, dropped (1)' },
+  threads: { type: 'string', valueHint: 'N', description: 'Threads per arm (all cores)' },
+  seed: { type: 'string', valueHint: 'N', description: 'Seed of the intervals of quality (0)' },
+  backend: { type: 'string', valueHint: 'wasm|reference', description: 'What computes (wasm)' },
+  precision: { type: 'string', valueHint: 'int8|float32', description: 'Weights of the wasm backend (int8)' },
+  quality: { type: 'string', valueHint: 'TEXTFILE', description: 'Text to measure quality on (a built-in one)' },
+  'quality-tokens': { type: 'string', valueHint: 'N', description: 'Tokens of it to use (4096; reference 512)' },
+  'no-quality': { type: 'boolean', description: 'Measure no quality' },
+  profile: { type: 'boolean', description: 'Also measure time per op kind and layer' },
+  output: { type: 'string', valueHint: 'FILE', description: 'Result file (benchmark_results.json)' },
+  plots: { type: 'string', valueHint: 'FOLDER', description: 'Folder for the charts (benchmark_plots)' },
+  'no-plots': { type: 'boolean', description: 'Draw no charts' },
+} as const satisfies ArgsDef;
+
+export const benchCommand: CommandDef = defineCommand({
+  meta: {
+    name: 'llmopt-bench',
+    description: 'Run a model as it is and optimised, side by side, and tell what it gains and costs.',
+  },
+  args: benchArgs as ArgsDef,
   subCommands: { diff: diffCommand },
 });
 
-/** A flag that names something, or `false` if it was switched off. */
+/** What `--name` says, or `false` for `--no-name`. @throws LLMOPT_OPTION_INVALID if both are there */
 function textOrOff(values: ParsedFlags['values'], name: string): string | false | undefined {
-  return values[name] === false ? false : textFlag(values, name);
+  const text = textFlag(values, name);
+  if (values[`no-${name}`] !== true) return text;
+  if (text === undefined) return false;
+  throw new LlmoptError('LLMOPT_OPTION_INVALID', `--${name} and --no-${name} contradict each other.`, {
+    hint: 'Give one of the two.',
+  });
 }
 
 /** The options that a command line stands for. @throws LLMOPT_OPTION_INVALID, LLMOPT_FILE_NOT_FOUND */

@@ -84,7 +84,11 @@ export function diffResults(a: BenchmarkResult, b: BenchmarkResult): Diff {
   const endToEnd = (run: Run) => 1 / run.totalSeconds;
   const rows: DiffRow[] = [
     { label: 'decode speed-up', ratio: decodeSpeedup, higherIsBetter: true },
-    { label: 'end-to-end speed-up', ratio: welchRatio(pairRatios(b, endToEnd), pairRatios(a, endToEnd)), higherIsBetter: true },
+    {
+      label: 'end-to-end speed-up',
+      ratio: welchRatio(pairRatios(b, endToEnd), pairRatios(a, endToEnd)),
+      higherIsBetter: true,
+    },
   ];
   const figures: [label: string, of: (run: Run) => number, higherIsBetter: boolean][] = [
     ['decode tokens per second', decodeRate, true],
@@ -96,7 +100,11 @@ export function diffResults(a: BenchmarkResult, b: BenchmarkResult): Diff {
     const armB = armOf(b, armA.name);
     if (!armB) continue;
     for (const [label, of, higherIsBetter] of figures) {
-      rows.push({ label: `${armA.name}: ${label}`, ratio: welchRatio(armB.runs.map(of), armA.runs.map(of)), higherIsBetter });
+      rows.push({
+        label: `${armA.name}: ${label}`,
+        ratio: welchRatio(armB.runs.map(of), armA.runs.map(of)),
+        higherIsBetter,
+      });
     }
   }
   return { warnings: warningsOf(a, b), rows, decodeSpeedup };
@@ -108,9 +116,13 @@ export function diffResults(a: BenchmarkResult, b: BenchmarkResult): Diff {
  */
 export function assertNoRegression({ decodeSpeedup }: Diff, limit: number): void {
   if (!decodeSpeedup) {
-    throw new LlmoptError('LLMOPT_RESULT_INVALID', 'There is no decode speed-up to judge: a file lacks runs of both arms.', {
-      hint: 'Measure again, to the end.',
-    });
+    throw new LlmoptError(
+      'LLMOPT_RESULT_INVALID',
+      'There is no decode speed-up to judge: a file lacks runs of both arms.',
+      {
+        hint: 'Measure again, to the end.',
+      },
+    );
   }
   const [low, high] = decodeSpeedup.ci95;
   if (decodeSpeedup.n < 2 || high >= limit) return;

@@ -3,7 +3,7 @@ import { LlmoptError } from '@llmopt/core';
 import { renderUsage } from 'citty';
 import pc from 'picocolors';
 import { runBenchmark } from './benchmark.ts';
-import { benchCommand, benchmarkOptions, diffCommand } from './commands.ts';
+import { benchArgs, benchCommand, benchmarkOptions, diffArgs, diffCommand } from './commands.ts';
 import { assertNoRegression, diffResults, readResult } from './diff.ts';
 import { numberFlag, parseFlags } from './flags.ts';
 import { diffTable } from './report/diffTable.ts';
@@ -39,7 +39,7 @@ function interruptSignal(): { signal: AbortSignal; release: () => void } {
 }
 
 async function bench(rawArgs: readonly string[], { stdout, stderr }: Streams): Promise<number> {
-  const options = await benchmarkOptions(parseFlags(rawArgs, benchCommand.args ?? {}));
+  const options = await benchmarkOptions(parseFlags(rawArgs, benchArgs));
   const reporter = createReporter(stderr);
   const { signal, release } = interruptSignal();
   try {
@@ -57,7 +57,7 @@ async function bench(rawArgs: readonly string[], { stdout, stderr }: Streams): P
 }
 
 async function diff(rawArgs: readonly string[], { stdout }: Streams): Promise<number> {
-  const { values, positionals } = parseFlags(rawArgs, diffCommand.args ?? {});
+  const { values, positionals } = parseFlags(rawArgs, diffArgs);
   const failBelow = numberFlag(values, 'fail-below');
   if (failBelow !== undefined && failBelow <= 0) {
     throw new LlmoptError('LLMOPT_OPTION_INVALID', `--fail-below must be above 0, but is ${failBelow}.`, {
@@ -82,7 +82,9 @@ export async function main(rawArgs: readonly string[], streams: Streams = proces
   const isDiff = first === 'diff';
   try {
     if (rawArgs.some((word) => word === '--help' || word === '-h')) {
-      streams.stdout.write(`${isDiff ? await renderUsage(diffCommand, benchCommand) : await renderUsage(benchCommand)}\n`);
+      streams.stdout.write(
+        `${isDiff ? await renderUsage(diffCommand, benchCommand) : await renderUsage(benchCommand)}\n`,
+      );
       return exitCodes.ok;
     }
     if (first === '--version') {

@@ -36,7 +36,10 @@ export interface MemoryFigures {
  */
 export function sampleMemory(
   pid: number,
-  { intervalMs = 50, read = residentBytes }: { intervalMs?: number; read?: (pid: number) => Promise<number | undefined> } = {},
+  {
+    intervalMs = 50,
+    read = residentBytes,
+  }: { intervalMs?: number; read?: (pid: number) => Promise<number | undefined> } = {},
 ): { stop(): Promise<MemoryFigures | undefined> } {
   let peakBytes = 0;
   let sum = 0;

@@ -74,7 +74,10 @@ export function resolveOptions(options: BenchmarkOptions = {}): Settings {
   checkOneOf('backend', backend, ['wasm', 'reference']);
   if (options.precision !== undefined) checkOneOf('precision', options.precision, ['int8', 'float32']);
   if (backend === 'reference' && options.precision === 'int8') {
-    throw invalid('precision int8 is not available on the reference backend, which computes in float32.', 'Leave it out.');
+    throw invalid(
+      'precision int8 is not available on the reference backend, which computes in float32.',
+      'Leave it out.',
+    );
   }
   if (backend === 'reference' && options.threads !== undefined) {
     throw invalid('threads cannot be set on the reference backend, which uses one.', 'Leave it out.');
@@ -98,7 +101,10 @@ export function resolveOptions(options: BenchmarkOptions = {}): Settings {
   };
   const { larosaSparsity } = settings;
   if (!(larosaSparsity >= 0 && larosaSparsity < 1)) {
-    throw invalid(`larosaSparsity must be at least 0 and below 1, but is ${larosaSparsity}.`, 'Give a share such as 0.4.');
+    throw invalid(
+      `larosaSparsity must be at least 0 and below 1, but is ${larosaSparsity}.`,
+      'Give a share such as 0.4.',
+    );
   }
   checkInteger('maxNewTokens', settings.maxNewTokens, 2, 1_000_000);
   checkInteger('runs', settings.runs, 1, 10_000);

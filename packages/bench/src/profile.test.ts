@@ -37,7 +37,12 @@ describe('subtractProfile', () => {
 describe('profileTable', () => {
   it('adds up by kind and by layer, and states what is left', () => {
     const lines = profileTable('baseline', profile).split('\n');
-    const cells = lines.map((line) => line.split('│').map((cell) => cell.trim()).filter(Boolean));
+    const cells = lines.map((line) =>
+      line
+        .split('│')
+        .map((cell) => cell.trim())
+        .filter(Boolean),
+    );
     expect(lines[0]).toBe('baseline: milliseconds per step, mean of 10 steps');
     expect(cells).toContainEqual(['layer', 'linear', 'embed', 'rmsNorm', 'sum']);
     expect(cells).toContainEqual(['0', '3.000', '0.500', '3.500']);

@@ -1,4 +1,5 @@
 import { availableParallelism, cpus, totalmem } from 'node:os';
+import { basename } from 'node:path';
 import type { Profile } from '@llmopt/core';
 import type { BenchmarkResult } from '@llmopt/schema';
 import type { LoadReport } from './arms/protocol.ts';
@@ -6,7 +7,7 @@ import type { Settings } from './options.ts';
 import type { QualityReport } from './quality/evaluate.ts';
 import type { Sample } from './runner.ts';
 import { pairedRatio, type Ratio } from './statistics/ratio.ts';
-import { mean, summarize, type Summary } from './statistics/summary.ts';
+import { type Summary, summarize } from './statistics/summary.ts';
 
 const bytesPerMb = 2 ** 20;
 
@@ -80,7 +81,10 @@ function armResult(name: Arm['name'], record: ArmRecord, quality: QualityReport 
 }
 
 /** Runs of the same prompt in the same round, first arm and second arm. */
-export function pairSamples<Run extends { run: number; prompt: number }>(first: readonly Run[], second: readonly Run[]): [Run, Run][] {
+export function pairSamples<Run extends { run: number; prompt: number }>(
+  first: readonly Run[],
+  second: readonly Run[],
+): [Run, Run][] {
   const keyOf = ({ run, prompt }: Run) => `${run} ${prompt}`;
   const others = new Map(second.map((run) => [keyOf(run), run]));
   return first.flatMap((run) => {
@@ -110,8 +114,53 @@ function compare(baseline: readonly Sample[], optimized: readonly Sample[]): Ben
     endToEndSpeedup: ratio(({ totalSeconds }) => totalSeconds, 'first over second'),
     charactersPerSecondGain: ratio(({ characters, totalSeconds }) => characters / totalSeconds, 'second over first'),
     timeReductionPct: percent(time, reduction),
-    throughputGainPct: percent(ratio(({ outputTokens, totalSeconds }) => outputTokens / totalSeconds, 'second over first'), gain),
+    throughputGainPct: percent(
+      ratio(({ outputTokens, totalSeconds }) => outputTokens / totalSeconds, 'second over first'),
+      gain,
+    ),
     tokenReductionPct: percent(ratio(tokens, 'second over first'), reduction),
-    memoryReductionPct: percent(ratio(({ peakBytes }) => peakBytes, 'second over first'), reduction),
+    memoryReductionPct: percent(
+      ratio(({ peakBytes }) => peakBytes, 'second over first'),
+      reduction,
+    ),
   } as unknown as BenchmarkResult['comparison'];
+}
+
+/**
+ * The result as far as it was measured; undefined as long as there is no sample of every arm, for then there is
+ * nothing to tell.
+ */
+export function assembleResult(
+  record: BenchmarkRecord,
+  { incomplete }: { incomplete: boolean },
+): BenchmarkResult | undefined {
+  const [baseline, optimized] = record.arms;
+  if (!baseline || !optimized || baseline.samples.length === 0 || optimized.samples.length === 0) return undefined;
+  const { settings, quality } = record;
+  const { model, backend } = baseline.load;
+  return {
+    schemaVersion: 1,
+    createdAt: record.createdAt.toISOString(),
+    incomplete,
+    system: systemFacts(),
+    model: { ...model, name: modelName(settings.model) },
+    settings: {
+      prompts: settings.prompts,
+      maxNewTokens: settings.maxNewTokens,
+      runs: settings.runs,
+      warmup: settings.warmup,
+      seed: settings.seed,
+      backend: settings.backend,
+      threads: Number(backend.threads),
+      precision: String(backend.precision),
+      chatTemplate: baseline.load.chatTemplate,
+    },
+    arms: [armResult('baseline', baseline, quality), armResult('optimized', optimized, quality)],
+    comparison: compare(baseline.samples, optimized.samples),
+  } as unknown as BenchmarkResult;
+}
+
+/** What the user called the model, without the folders of their machine. */
+function modelName(model: string): string {
+  return model.endsWith('.gguf') ? basename(model) : model;
 }

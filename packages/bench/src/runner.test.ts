@@ -38,12 +38,17 @@ describe('planTurns', () => {
 
   it('gives each arm the first place as often as the other, but for one pair', () => {
     fc.assert(
-      fc.property(fc.integer({ min: 1, max: 9 }), fc.integer({ min: 1, max: 9 }), fc.integer({ min: 0, max: 3 }), (prompts, runs, warmup) => {
-        const timed = planTurns({ arms: 2, prompts, runs, warmup }).filter(({ run }) => run >= 0);
-        expect(timed).toHaveLength(prompts * runs);
-        const first = timed.filter(({ order }) => order[0] === 0).length;
-        expect(Math.abs(2 * first - timed.length)).toBeLessThanOrEqual(1);
-      }),
+      fc.property(
+        fc.integer({ min: 1, max: 9 }),
+        fc.integer({ min: 1, max: 9 }),
+        fc.integer({ min: 0, max: 3 }),
+        (prompts, runs, warmup) => {
+          const timed = planTurns({ arms: 2, prompts, runs, warmup }).filter(({ run }) => run >= 0);
+          expect(timed).toHaveLength(prompts * runs);
+          const first = timed.filter(({ order }) => order[0] === 0).length;
+          expect(Math.abs(2 * first - timed.length)).toBeLessThanOrEqual(1);
+        },
+      ),
     );
   });
 });
@@ -62,8 +67,13 @@ describe('runTimed', () => {
     });
     expect(log).toEqual(['A0', 'B0', 'B1', 'A1', 'B0', 'A0', 'A1', 'B1', 'A0', 'B0', 'B1', 'A1']);
     expect(samples).toHaveLength(8);
-    expect(samples[0]).toMatchObject([1, { run: 0, prompt: 0, timePerOutputTokenMs: 1, inputTokens: 5, outputTokens: 8, characters: 8 }]);
-    expect(samples.every(([, { peakBytes, averageBytes }]) => peakBytes >= averageBytes && averageBytes > 1e6)).toBe(true);
+    expect(samples[0]).toMatchObject([
+      1,
+      { run: 0, prompt: 0, timePerOutputTokenMs: 1, inputTokens: 5, outputTokens: 8, characters: 8 },
+    ]);
+    expect(samples.every(([, { peakBytes, averageBytes }]) => peakBytes >= averageBytes && averageBytes > 1e6)).toBe(
+      true,
+    );
   });
 
   it('hands over what was measured before an arm fails', async () => {
@@ -74,7 +84,13 @@ describe('runTimed', () => {
       call: (call, input) => (++calls > 2 ? Promise.reject(new Error('gone')) : arm.call(call, input)),
     };
     const samples: Sample[] = [];
-    const run = runTimed([failing], { prompts: 1, runs: 5, warmup: 0, maxNewTokens: 8, onSample: (_, sample) => samples.push(sample) });
+    const run = runTimed([failing], {
+      prompts: 1,
+      runs: 5,
+      warmup: 0,
+      maxNewTokens: 8,
+      onSample: (_, sample) => samples.push(sample),
+    });
     await expect(run).rejects.toThrow('gone');
     expect(samples).toHaveLength(2);
   });

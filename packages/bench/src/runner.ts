@@ -50,10 +50,12 @@ export function planTurns(counts: { arms: number; prompts: number; runs: number;
 /** One request on one arm, with its memory watched from outside. */
 async function runOnce(arm: ArmProcess, turn: Turn, maxNewTokens: number): Promise<Sample> {
   const memory = sampleMemory(arm.pid);
-  const report = await arm.call('run', { prompt: turn.prompt, maxNewTokens, ignoreEndToken: true }).catch(async (error) => {
-    await memory.stop();
-    throw error;
-  });
+  const report = await arm
+    .call('run', { prompt: turn.prompt, maxNewTokens, ignoreEndToken: true })
+    .catch(async (error) => {
+      await memory.stop();
+      throw error;
+    });
   const figures = (await memory.stop()) ?? { peakBytes: report.residentBytes, averageBytes: report.residentBytes };
   return {
     run: turn.run,

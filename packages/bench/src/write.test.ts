@@ -1,8 +1,11 @@
 import { mkdtemp, readdir, readFile, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { BenchmarkResult } from '@llmopt/schema';
 import { beforeEach, describe, expect, it } from 'vitest';
-import { assertFileWritable, assertFolderWritable, writeJson } from './write.ts';
+import { fakeRecord } from '../test/fakeRecord.ts';
+import { assembleResult } from './result.ts';
+import { assertFileWritable, assertFolderWritable, writeResult } from './write.ts';
 
 let folder = '';
 beforeEach(async () => {
@@ -29,17 +32,27 @@ describe('the checks before a run', () => {
   });
 });
 
-describe('writeJson', () => {
+describe('writeResult', () => {
+  const result = assembleResult(fakeRecord(), { incomplete: false }) as BenchmarkResult;
+
   it('creates the folder and leaves one whole file', async () => {
     const path = join(folder, 'deep', 'result.json');
-    await writeJson(path, { a: 1 });
-    expect(await readFile(path, 'utf8')).toBe('{\n  "a": 1\n}\n');
+    await writeResult(path, result);
+    expect(JSON.parse(await readFile(path, 'utf8'))).toEqual(JSON.parse(JSON.stringify(result)));
     expect(await readdir(join(folder, 'deep'))).toEqual(['result.json']);
   });
 
   it('names the place that cannot be written', async () => {
     await writeFile(join(folder, 'file'), '');
     const path = join(folder, 'file', 'result.json');
-    await expect(writeJson(path, {})).rejects.toMatchObject(failed(path));
+    await expect(writeResult(path, result)).rejects.toMatchObject(failed(path));
+  });
+
+  it('refuses what does not follow the schema and leaves nothing', async () => {
+    const path = join(folder, 'result.json');
+    await expect(writeResult(path, { ...result, arms: 3 } as never)).rejects.toMatchObject({
+      code: 'LLMOPT_RESULT_INVALID',
+    });
+    expect(await readdir(folder)).toEqual([]);
   });
 });

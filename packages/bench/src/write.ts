@@ -1,6 +1,7 @@
 import { mkdir, rm, stat, unlink, writeFile } from 'node:fs/promises';
-import { basename, dirname, join, resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { LlmoptError } from '@llmopt/core';
+import { type BenchmarkResult, parseResult } from '@llmopt/schema';
 import writeFileAtomic from 'write-file-atomic';
 
 function cannotWrite(path: string, cause: unknown): LlmoptError {
@@ -49,12 +50,16 @@ export async function assertFileWritable(file: string): Promise<void> {
   }
 }
 
-/** Writes the whole file or nothing, and creates its folder if there is none. @throws LLMOPT_WRITE_FAILED */
-export async function writeJson(file: string, value: unknown): Promise<void> {
+/**
+ * Writes a result: the whole file or nothing. Its folder is created if there is none.
+ * @throws LLMOPT_RESULT_INVALID if it does not follow the schema, LLMOPT_WRITE_FAILED
+ */
+export async function writeResult(file: string, result: BenchmarkResult): Promise<void> {
+  const text = `${JSON.stringify(parseResult(result), null, 2)}\n`;
   try {
     await mkdir(dirname(resolve(file)), { recursive: true });
-    await writeFileAtomic(file, `${JSON.stringify(value, null, 2)}\n`);
+    await writeFileAtomic(file, text);
   } catch (cause) {
-    throw cannotWrite(basename(file) === file ? file : resolve(file), cause);
+    throw cannotWrite(file, cause);
   }
 }

@@ -26,7 +26,9 @@ export interface FakeOptions {
 }
 
 /** A pipeline without a model: it writes the letter `a`, and its logits are what the test says. */
-export function fakePipeline(options: FakeOptions = {}): Pipeline & { freeSlots: () => number; disposed: () => boolean } {
+export function fakePipeline(
+  options: FakeOptions = {},
+): Pipeline & { freeSlots: () => number; disposed: () => boolean } {
   const tokenizer = { ...characterTokenizer, ...options.tokenizer } as Tokenizer;
   const milliseconds = options.millisecondsPerToken ?? 1;
   const vocabulary = tokenizer.vocabularySize;
@@ -35,7 +37,10 @@ export function fakePipeline(options: FakeOptions = {}): Pipeline & { freeSlots:
   let steps = 0;
   let disposed = false;
 
-  const generate = async (prompt: string | readonly number[], { maxNewTokens = 256 }: GenerateOptions = {}): Promise<GenerateResult> => {
+  const generate = async (
+    prompt: string | readonly number[],
+    { maxNewTokens = 256 }: GenerateOptions = {},
+  ): Promise<GenerateResult> => {
     const inputTokens = prompt.length;
     steps += maxNewTokens;
     return {
@@ -57,7 +62,13 @@ export function fakePipeline(options: FakeOptions = {}): Pipeline & { freeSlots:
     tokenizer,
     graph: { config: { contextLength: options.contextLength ?? 1024 }, params: new Map(), ops: [], logits: 'logits' },
     plan: { backend: 'fake', plugins: [] },
-    model: { name: options.name ?? 'fake', architecture: 'fake', parameters: 1000, file: 'fake.gguf', quantization: 'F32' },
+    model: {
+      name: options.name ?? 'fake',
+      architecture: 'fake',
+      parameters: 1000,
+      file: 'fake.gguf',
+      quantization: 'F32',
+    },
     generate,
     async forward(batch: Batch) {
       options.onForward?.(batch);
@@ -81,8 +92,16 @@ export function fakePipeline(options: FakeOptions = {}): Pipeline & { freeSlots:
       freeSlots++;
     },
     describe: () => 'a fake',
-    memory: () => ({ weightsBytes: 0, activationsBytes: 0, kv: { reservedBytes: 0, committedBytes: 4096, liveBytes: 64 } }),
-    profile: () => ({ steps, stepMilliseconds: steps, entries: [{ kind: 'linear', layer: 0, milliseconds: steps * 0.95 }] }),
+    memory: () => ({
+      weightsBytes: 0,
+      activationsBytes: 0,
+      kv: { reservedBytes: 0, committedBytes: 4096, liveBytes: 64 },
+    }),
+    profile: () => ({
+      steps,
+      stepMilliseconds: steps,
+      entries: [{ kind: 'linear', layer: 0, milliseconds: steps * 0.95 }],
+    }),
     metrics: () => ({}),
     dispose: async () => {
       disposed = true;

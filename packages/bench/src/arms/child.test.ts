@@ -47,7 +47,9 @@ describe('run, profile, cpu and quality', () => {
     const handlers = createHandlers(async () => fakeArm());
     await handlers.load(load, silent);
     await handlers.run({ prompt: 0, maxNewTokens: 16, ignoreEndToken: true }, silent);
-    expect(await handlers.profile({ prompt: 0, maxNewTokens: 8, ignoreEndToken: true }, silent)).toMatchObject({ steps: 8 });
+    expect(await handlers.profile({ prompt: 0, maxNewTokens: 8, ignoreEndToken: true }, silent)).toMatchObject({
+      steps: 8,
+    });
   });
 
   it('tells its CPU time', async () => {
@@ -59,8 +61,17 @@ describe('run, profile, cpu and quality', () => {
 
   it('measures quality with two pipelines of its own and disposes of both', async () => {
     const opened = [fakePipeline(), fakePipeline()];
-    const handlers = createHandlers(async ({ name }) => ({ pipeline: opened[name === 'baseline' ? 0 : 1] as Pipeline, backend: {} }));
-    const input = { baseline: spec, optimized: { ...spec, name: 'optimized' as const }, text: 'some text', maxTokens: 9, seed: 0 };
+    const handlers = createHandlers(async ({ name }) => ({
+      pipeline: opened[name === 'baseline' ? 0 : 1] as Pipeline,
+      backend: {},
+    }));
+    const input = {
+      baseline: spec,
+      optimized: { ...spec, name: 'optimized' as const },
+      text: 'some text',
+      maxTokens: 9,
+      seed: 0,
+    };
     expect((await handlers.quality(input, silent)).scoredTokens).toBe(8);
     expect(opened.map((pipeline) => pipeline.disposed())).toEqual([true, true]);
   });
@@ -101,6 +112,8 @@ describe('serveArm', () => {
     listener({ id: 3, call: 'run', input: { prompt: 0, maxNewTokens: 2, ignoreEndToken: true } });
     await third;
     expect(sent.map(({ id, kind }) => `${id} ${kind}`)).toEqual(['1 failed', '2 progress', '2 done', '3 done']);
-    expect(sent[0]).toMatchObject({ error: { code: 'LLMOPT_BENCH_FAILED', message: expect.stringContaining('Prompt 0') } });
+    expect(sent[0]).toMatchObject({
+      error: { code: 'LLMOPT_BENCH_FAILED', message: expect.stringContaining('Prompt 0') },
+    });
   });
 });

@@ -72,7 +72,12 @@ export function createHandlers(open: OpenArm): Handlers {
         loadSeconds,
         model: pipeline.model,
         backend,
-        plugins: pipeline.plan.plugins.map(({ name, version, options, fidelity }) => ({ name, version, options, fidelity })),
+        plugins: pipeline.plan.plugins.map(({ name, version, options, fidelity }) => ({
+          name,
+          version,
+          options,
+          fidelity,
+        })),
         promptTokens: ids.map(({ length }) => length),
         chatTemplate,
         description: pipeline.describe(),

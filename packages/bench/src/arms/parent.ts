@@ -17,7 +17,11 @@ export interface ArmProcess {
   readonly name: string;
   readonly pid: number;
   /** @throws what the call threw over there, or LLMOPT_BENCH_FAILED when the process dies, LLMOPT_ABORTED when stopped */
-  call<Call extends ArmCall>(call: Call, input: ArmCalls[Call]['input'], options?: CallOptions): Promise<ArmCalls[Call]['output']>;
+  call<Call extends ArmCall>(
+    call: Call,
+    input: ArmCalls[Call]['input'],
+    options?: CallOptions,
+  ): Promise<ArmCalls[Call]['output']>;
   /** Ends the process; pending calls reject. Resolves when it is gone. */
   stop(): Promise<void>;
 }
@@ -40,7 +44,10 @@ function revive(arm: string, { code, message, stack }: PlainError): LlmoptError 
 function lastLines(child: ChildProcess): () => string {
   let tail = '';
   const keep = (chunk: Buffer) => {
-    tail = (tail + chunk.toString()).split('\n').slice(-quotedLines - 1).join('\n');
+    tail = (tail + chunk.toString())
+      .split('\n')
+      .slice(-quotedLines - 1)
+      .join('\n');
   };
   child.stderr?.on('data', keep);
   child.stdout?.on('data', keep);
@@ -51,14 +58,20 @@ function lastLines(child: ChildProcess): () => string {
  * Starts a process for an arm. `entry` is the module that serves it (default: this package's own).
  * A signal ends it at once, and every pending call rejects with LLMOPT_ABORTED.
  */
-export function startArm(name: string, { entry = defaultEntry(), signal }: { entry?: URL; signal?: AbortSignal } = {}): ArmProcess {
+export function startArm(
+  name: string,
+  { entry = defaultEntry(), signal }: { entry?: URL; signal?: AbortSignal } = {},
+): ArmProcess {
   const child = fork(fileURLToPath(entry), [], {
     execArgv: [],
     serialization: 'advanced',
     stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
   });
   const output = lastLines(child);
-  const pending = new Map<number, { resolve: (value: never) => void; reject: (error: Error) => void; options: CallOptions }>();
+  const pending = new Map<
+    number,
+    { resolve: (value: never) => void; reject: (error: Error) => void; options: CallOptions }
+  >();
   let nextId = 0;
   let ended: LlmoptError | undefined;
   let stopping = false;

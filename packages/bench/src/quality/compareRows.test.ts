@@ -42,7 +42,13 @@ describe('compareRows', () => {
       fc.property(rows, ([a, , target]) => {
         // A shift of 8 is exact in float32 only nearly: values up to 48 are rounded to 2^-19.
         expect(compareRows(a, a, target)).toMatchObject({ divergence: 0, sameTop: true });
-        expect(compareRows(a, a.map((logit) => logit + 8), target).divergence).toBeLessThan(1e-5);
+        expect(
+          compareRows(
+            a,
+            a.map((logit) => logit + 8),
+            target,
+          ).divergence,
+        ).toBeLessThan(1e-5);
       }),
     );
   });

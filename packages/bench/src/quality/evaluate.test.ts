@@ -13,7 +13,12 @@ const favour = (token: number, strength: number) => {
 
 describe('evaluateQuality', () => {
   it('knows the answer where every token is equally likely', async () => {
-    const report = await evaluateQuality({ baseline: fakePipeline(), optimized: fakePipeline(), text, maxTokens: 1000 });
+    const report = await evaluateQuality({
+      baseline: fakePipeline(),
+      optimized: fakePipeline(),
+      text,
+      maxTokens: 1000,
+    });
     expect(report.windows).toBe(2);
     expect(report.windowTokens).toBe(512);
     expect(report.scoredTokens).toBe(511 + 487);
@@ -61,7 +66,10 @@ describe('evaluateQuality', () => {
         ...Array.from(words, (character) => character.charCodeAt(0)),
       ],
     };
-    const baseline = fakePipeline({ tokenizer, onForward: ({ tokens, positions }) => positions[0] === 0 && seen.push(tokens[0] as number) });
+    const baseline = fakePipeline({
+      tokenizer,
+      onForward: ({ tokens, positions }) => positions[0] === 0 && seen.push(tokens[0] as number),
+    });
     const report = await evaluateQuality({ baseline, optimized: fakePipeline({ tokenizer }), text, maxTokens: 1000 });
     expect(seen).toEqual([1, 1]);
     expect(report.scoredTokens).toBe(1000);

@@ -52,7 +52,10 @@ interface Losses {
   bytes: number;
 }
 
-async function* forwardChunks(pipelines: readonly Pipeline[], window: Window): AsyncGenerator<{ from: number; logits: Float32Array[] }> {
+async function* forwardChunks(
+  pipelines: readonly Pipeline[],
+  window: Window,
+): AsyncGenerator<{ from: number; logits: Float32Array[] }> {
   const slots: (number | undefined)[] = pipelines.map((pipeline) => pipeline.acquireSlot());
   try {
     if (slots.includes(undefined)) {
@@ -105,13 +108,19 @@ async function walk(pipelines: readonly Pipeline[], { windows, onRow, onProgress
 }
 
 function windowsOf(pipeline: Pipeline, options: QualityOptions): Window[] {
-  const ids = pipeline.tokenizer.encode(options.text.slice(0, options.maxTokens * charactersPerToken), { addBos: false });
+  const ids = pipeline.tokenizer.encode(options.text.slice(0, options.maxTokens * charactersPerToken), {
+    addBos: false,
+  });
   const windowTokens = windowTokensOf(pipeline, options);
   const windows = cutWindows(ids.slice(0, options.maxTokens), windowTokens, pipeline.tokenizer.encode(''));
   if (windows.length > 0) return windows;
-  throw new LlmoptError('LLMOPT_OPTION_INVALID', 'The quality text is too short: it holds no token that could be foretold.', {
-    hint: 'Give a text of at least two tokens, or --no-quality.',
-  });
+  throw new LlmoptError(
+    'LLMOPT_OPTION_INVALID',
+    'The quality text is too short: it holds no token that could be foretold.',
+    {
+      hint: 'Give a text of at least two tokens, or --no-quality.',
+    },
+  );
 }
 
 function windowTokensOf(pipeline: Pipeline, options: QualityOptions): number {
@@ -131,7 +140,11 @@ function foresight({ losses, bytes }: Losses, seed: number): Foresight {
   return { perplexity: apply(Math.exp), bitsPerByte: apply(bitsPerByte) };
 }
 
-function bootstrapped(samples: readonly number[], seed: number, f: (value: number) => number = (value) => value): Summary {
+function bootstrapped(
+  samples: readonly number[],
+  seed: number,
+  f: (value: number) => number = (value) => value,
+): Summary {
   const [low, high] = blockBootstrap(samples, { seed });
   return { mean: f(mean(samples)), median: f(median(samples)), ci95: [f(low), f(high)], n: samples.length };
 }
@@ -149,7 +162,12 @@ export async function evaluateQuality(options: QualityOptions): Promise<QualityR
   const lossesB: Losses = { losses: [], bytes: 0 };
 
   if (baseline.tokenizer.checksum !== optimized.tokenizer.checksum) {
-    for (const [index, [pipeline, into]] of ([[baseline, lossesA], [optimized, lossesB]] as const).entries()) {
+    for (const [index, [pipeline, into]] of (
+      [
+        [baseline, lossesA],
+        [optimized, lossesB],
+      ] as const
+    ).entries()) {
       await walk([pipeline], {
         windows: windowsOf(pipeline, options),
         onRow: ([row], target) => {

@@ -12,14 +12,18 @@ describe('cutWindows', () => {
 
   it('puts the prefix in front of each, and then scores every token once', () => {
     fc.assert(
-      fc.property(fc.array(fc.nat(), { minLength: 1, maxLength: 60 }), fc.integer({ min: 3, max: 20 }), (ids, length) => {
-        const windows = cutWindows(ids, length, [7]);
-        expect(windows.flatMap(({ tokens, firstScoredRow }) => tokens.slice(firstScoredRow + 1))).toEqual(ids);
-        for (const { tokens } of windows) {
-          expect(tokens[0]).toBe(7);
-          expect(tokens.length).toBeLessThanOrEqual(length);
-        }
-      }),
+      fc.property(
+        fc.array(fc.nat(), { minLength: 1, maxLength: 60 }),
+        fc.integer({ min: 3, max: 20 }),
+        (ids, length) => {
+          const windows = cutWindows(ids, length, [7]);
+          expect(windows.flatMap(({ tokens, firstScoredRow }) => tokens.slice(firstScoredRow + 1))).toEqual(ids);
+          for (const { tokens } of windows) {
+            expect(tokens[0]).toBe(7);
+            expect(tokens.length).toBeLessThanOrEqual(length);
+          }
+        },
+      ),
     );
   });
 

@@ -37,12 +37,16 @@ describe('blockBootstrap', () => {
 
   it('stays within the range of the samples', () => {
     fc.assert(
-      fc.property(fc.array(fc.double({ min: -10, max: 10, noNaN: true }), { minLength: 1, maxLength: 200 }), fc.nat(), (samples, seed) => {
-        const [low, high] = blockBootstrap(samples, { seed, resamples: 50, blockLength: 8 });
-        expect(low).toBeLessThanOrEqual(high);
-        expect(low).toBeGreaterThanOrEqual(Math.min(...samples) - 1e-9);
-        expect(high).toBeLessThanOrEqual(Math.max(...samples) + 1e-9);
-      }),
+      fc.property(
+        fc.array(fc.double({ min: -10, max: 10, noNaN: true }), { minLength: 1, maxLength: 200 }),
+        fc.nat(),
+        (samples, seed) => {
+          const [low, high] = blockBootstrap(samples, { seed, resamples: 50, blockLength: 8 });
+          expect(low).toBeLessThanOrEqual(high);
+          expect(low).toBeGreaterThanOrEqual(Math.min(...samples) - 1e-9);
+          expect(high).toBeLessThanOrEqual(Math.max(...samples) + 1e-9);
+        },
+      ),
     );
   });
 

@@ -27,7 +27,10 @@ function blocksOf(samples: ArrayLike<number>, blockLength: number): { sums: Floa
  * 95 % interval of the mean of dependent samples, such as the losses of neighbouring tokens: blocks of neighbours are
  * drawn with replacement, and the interval spans the middle 95 % of the means. A point for fewer than two blocks.
  */
-export function blockBootstrap(samples: ArrayLike<number>, options: BootstrapOptions = {}): [low: number, high: number] {
+export function blockBootstrap(
+  samples: ArrayLike<number>,
+  options: BootstrapOptions = {},
+): [low: number, high: number] {
   const { blockLength = 32, resamples = 2000, seed = 0 } = options;
   const { sums, lengths } = blocksOf(samples, blockLength);
   if (sums.length < 2) return [mean(samples), mean(samples)];

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { pairedRatio, verdictOf, welchRatio } from './ratio.ts';
 import { createRandom } from './random.ts';
+import { pairedRatio, verdictOf, welchRatio } from './ratio.ts';
 
 const positive = fc.double({ min: 0.1, max: 1e3, noNaN: true });
 

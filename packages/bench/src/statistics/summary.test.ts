@@ -29,13 +29,18 @@ describe('percentile', () => {
 
   it('never leaves the range, and grows with the share', () => {
     fc.assert(
-      fc.property(samples, fc.double({ min: 0, max: 1, noNaN: true }), fc.double({ min: 0, max: 1, noNaN: true }), (values, a, b) => {
-        const low = percentile(values, Math.min(a, b));
-        const high = percentile(values, Math.max(a, b));
-        expect(low).toBeGreaterThanOrEqual(Math.min(...values));
-        expect(high).toBeLessThanOrEqual(Math.max(...values));
-        expect(low).toBeLessThanOrEqual(high + 1e-9 * Math.abs(high));
-      }),
+      fc.property(
+        samples,
+        fc.double({ min: 0, max: 1, noNaN: true }),
+        fc.double({ min: 0, max: 1, noNaN: true }),
+        (values, a, b) => {
+          const low = percentile(values, Math.min(a, b));
+          const high = percentile(values, Math.max(a, b));
+          expect(low).toBeGreaterThanOrEqual(Math.min(...values));
+          expect(high).toBeLessThanOrEqual(Math.max(...values));
+          expect(low).toBeLessThanOrEqual(high + 1e-9 * Math.abs(high));
+        },
+      ),
     );
   });
 });

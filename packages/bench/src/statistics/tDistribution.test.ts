@@ -35,9 +35,13 @@ describe('tCritical', () => {
 
   it('inverts the tail for fractional degrees too', () => {
     fc.assert(
-      fc.property(fc.double({ min: 0.7, max: 400, noNaN: true }), fc.double({ min: 0.5, max: 0.999, noNaN: true }), (degrees, confidence) => {
-        expect(twoSidedTail(tCritical(degrees, confidence), degrees)).toBeCloseTo(1 - confidence, 9);
-      }),
+      fc.property(
+        fc.double({ min: 0.7, max: 400, noNaN: true }),
+        fc.double({ min: 0.5, max: 0.999, noNaN: true }),
+        (degrees, confidence) => {
+          expect(twoSidedTail(tCritical(degrees, confidence), degrees)).toBeCloseTo(1 - confidence, 9);
+        },
+      ),
     );
   });
 });

@@ -1,0 +1,10 @@
+export { type BenchmarkControl, runBenchmark } from './benchmark.ts';
+export { assertNoRegression, type Diff, type DiffRow, diffResults, readResult } from './diff.ts';
+export { type BenchmarkOptions, bundledQualityText, defaultPrompts, readPrompts } from './options.ts';
+export { evaluateQuality, type Foresight, type QualityOptions, type QualityReport } from './quality/evaluate.ts';
+export { createReporter, type Reporter } from './report/reporter.ts';
+export { resultReport } from './report/resultTable.ts';
+export { blockBootstrap } from './statistics/bootstrap.ts';
+export { pairedRatio, type Ratio, type Verdict, welchRatio } from './statistics/ratio.ts';
+export { mean, median, percentile, type Summary, summarize, tInterval } from './statistics/summary.ts';
+export { tCritical } from './statistics/tDistribution.ts';

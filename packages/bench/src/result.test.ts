@@ -1,0 +1,58 @@
+import { parseResult } from '@llmopt/schema';
+import { describe, expect, it } from 'vitest';
+import { fakeRecord } from '../test/fakeRecord.ts';
+import { assembleResult, pairSamples } from './result.ts';
+
+describe('pairSamples', () => {
+  it('pairs by run and prompt, and drops who has no partner', () => {
+    const at = (run: number, prompt: number) => ({ run, prompt });
+    expect(pairSamples([at(0, 0), at(0, 1), at(1, 0)], [at(0, 1), at(0, 0)])).toEqual([
+      [at(0, 0), at(0, 0)],
+      [at(0, 1), at(0, 1)],
+    ]);
+  });
+});
+
+describe('assembleResult', () => {
+  it('follows the schema', () => {
+    const result = assembleResult(fakeRecord(), { incomplete: false });
+    expect(parseResult(JSON.parse(JSON.stringify(result)))).toMatchObject({ schemaVersion: 1 });
+    expect(result).toMatchObject({
+      incomplete: false,
+      createdAt: '2026-01-02T03:04:05.000Z',
+      model: { name: 'tiny.gguf' },
+      settings: { runs: 3, threads: 2, precision: 'int8', backend: 'wasm' },
+    });
+  });
+
+  it('compares the pairs', () => {
+    const { comparison, arms } = assembleResult(fakeRecord({ drift: (run) => 1 + run }), { incomplete: false }) ?? {};
+    // Every pair has the ratio 10 to 8, though the machine slows down threefold.
+    expect(comparison?.decodeSpeedup).toMatchObject({ n: 6, verdict: 'higher' });
+    expect(comparison?.decodeSpeedup?.mean).toBeCloseTo(1.25, 9);
+    expect(comparison?.decodeSpeedup?.ci95[0]).toBeCloseTo(1.25, 6);
+    expect(comparison?.memoryReductionPct?.mean).toBeCloseTo(25, 9);
+    expect(comparison?.tokenReductionPct?.mean).toBeCloseTo(0, 9);
+    expect(arms?.[0]?.memory.peakMb?.mean).toBeCloseTo(200, 9);
+    expect(arms?.[0]?.quality.responseLength?.mean).toBe(12);
+  });
+
+  it('turns the ends of an interval around where a reduction reverses them', () => {
+    const record = fakeRecord({ drift: (run) => 1 + run });
+    const { comparison } = assembleResult(record, { incomplete: false }) ?? {};
+    const [low, high] = comparison?.timeReductionPct?.ci95 ?? [1, 0];
+    expect(low).toBeLessThan(high);
+    expect(comparison?.timeReductionPct?.mean).toBeCloseTo((1 - 1 / (comparison?.endToEndSpeedup?.mean ?? 0)) * 100, 9);
+  });
+
+  it('has something to tell as soon as every arm has a sample', () => {
+    const record = fakeRecord({ runs: 1, prompts: 1 });
+    expect(assembleResult(record, { incomplete: true })?.comparison?.decodeSpeedup).toMatchObject({
+      n: 1,
+      verdict: 'no difference shown',
+    });
+    record.arms[1]?.samples.pop();
+    expect(assembleResult(record, { incomplete: true })).toBeUndefined();
+    expect(assembleResult({ ...record, arms: [] }, { incomplete: true })).toBeUndefined();
+  });
+});
