@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { readFile, rm, stat, utimes, writeFile } from 'node:fs/promises';
+import { link, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { LlmoptError } from '../../errors.ts';
@@ -24,7 +24,8 @@ interface Holder {
 export async function withLock<T>(path: string, signal: AbortSignal | undefined, work: () => Promise<T>): Promise<T> {
   const holder: Holder = { pid: process.pid, host: hostname(), id: randomUUID() };
   while (!(await tryLock(path, holder))) {
-    if (await isAbandoned(path)) await rm(path, { force: true });
+    const abandoned = await readAbandoned(path);
+    if (abandoned !== undefined) await takeAway(path, abandoned);
     else await sleep(pollMs, undefined, { signal: signal ?? undefined }).catch(() => {});
     if (signal?.aborted)
       throw new LlmoptError('LLMOPT_ABORTED', `Waiting for ${path} was aborted.`, { cause: signal.reason });
@@ -37,7 +38,7 @@ export async function withLock<T>(path: string, signal: AbortSignal | undefined,
     return await work();
   } finally {
     clearInterval(touch);
-    if ((await readHolder(path))?.id === holder.id) await rm(path, { force: true });
+    if (parseHolder(await readLock(path))?.id === holder.id) await rm(path, { force: true });
   }
 }
 
@@ -55,19 +56,35 @@ async function tryLock(path: string, holder: Holder): Promise<boolean> {
   }
 }
 
-async function readHolder(path: string): Promise<Partial<Holder> | undefined> {
+function parseHolder(text: string | undefined): Partial<Holder> | undefined {
   try {
-    return JSON.parse(await readFile(path, 'utf8')) as Partial<Holder>;
+    return JSON.parse(text ?? '') as Partial<Holder>;
   } catch {
     return undefined;
   }
 }
 
-async function isAbandoned(path: string): Promise<boolean> {
-  const holder = await readHolder(path);
-  if (holder?.host === hostname() && typeof holder.pid === 'number' && !isAlive(holder.pid)) return true;
+const readLock = (path: string) => readFile(path, 'utf8').catch(() => undefined);
+
+/** What the lock file holds, if its holder is dead. */
+async function readAbandoned(path: string): Promise<string | undefined> {
+  const text = await readLock(path);
+  const holder = parseHolder(text);
+  if (holder?.host === hostname() && typeof holder.pid === 'number' && !isAlive(holder.pid)) return text;
   const stats = await stat(path).catch(() => undefined);
-  return stats !== undefined && Date.now() - stats.mtimeMs > staleMs;
+  return stats !== undefined && Date.now() - stats.mtimeMs > staleMs ? text : undefined;
+}
+
+/** Removes an abandoned lock, but not the one that a faster process has put in its place meanwhile. */
+async function takeAway(path: string, abandoned: string): Promise<void> {
+  const moved = `${path}.${randomUUID()}.part`;
+  try {
+    await rename(path, moved);
+  } catch {
+    return;
+  }
+  if ((await readLock(moved)) !== abandoned) await link(moved, path).catch(() => {});
+  await rm(moved, { force: true });
 }
 
 function isAlive(pid: number): boolean {
