@@ -134,7 +134,7 @@ function checkSizes(options: PipelineOptions) {
 
 async function openCheckpoint({ model, onProgress, signal }: PipelineOptions, cacheDir: string | undefined): Promise<Checkpoint> {
   if (typeof model !== 'string') return model;
-  return openGguf(await resolveModel(model, { cacheDir, onProgress, signal }), { cacheDir });
+  return openGguf(await resolveModel(model, { cacheDir, onProgress, signal }), { cacheDir: cacheDir ?? false });
 }
 
 /** The tensor type that most parameters have. */

@@ -1,0 +1,1 @@
+export { sparsify } from './sparsify';
