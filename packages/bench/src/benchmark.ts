@@ -95,7 +95,7 @@ async function measureProfile(spec: ArmSpec, session: Session, record: ArmRecord
   const request = { prompt: 0, maxNewTokens: settings.maxNewTokens, ignoreEndToken: true };
   try {
     await arm.call('run', request);
-    record.profile = await arm.call('profile', request);
+    record.profile = await arm.call('profile', { prompt: 0, steps: settings.maxNewTokens - 1 });
   } finally {
     await arm.stop();
   }

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { subtractProfile, unaccountedPercent } from './profile.ts';
+import { fakePipeline } from '../test/fakePipeline.ts';
+import { profileDecode, subtractProfile, unaccountedPercent } from './profile.ts';
 import { profileTable } from './report/profileTable.ts';
 
 const profile = {
@@ -43,7 +44,7 @@ describe('profileTable', () => {
         .map((cell) => cell.trim())
         .filter(Boolean),
     );
-    expect(lines[0]).toBe('baseline: milliseconds per step, mean of 10 steps');
+    expect(lines[0]).toBe('baseline: milliseconds per decode step, mean of 10 steps');
     expect(cells).toContainEqual(['layer', 'linear', 'embed', 'rmsNorm', 'sum']);
     expect(cells).toContainEqual(['0', '3.000', '0.500', '3.500']);
     expect(cells).toContainEqual(['outside', '2.000', '2.000']);
@@ -55,5 +56,20 @@ describe('profileTable', () => {
   it('says when the ops add up to more than the step', () => {
     expect(unaccountedPercent({ ...profile, stepMilliseconds: 90 })).toBeLessThan(0);
     expect(profileTable('x', { ...profile, stepMilliseconds: 90 })).toContain('5.6 % more in the ops than in the step');
+  });
+});
+
+describe('profileDecode', () => {
+  it('reads the prompt in chunks, then follows the likeliest token, and counts only that', async () => {
+    const seen: number[][] = [];
+    const pipeline = fakePipeline({
+      // The likeliest token is the one behind the last.
+      logits: (token) => Float32Array.from({ length: 128 }, (_, index) => (index === (token + 1) % 128 ? 1 : 0)),
+      onForward: ({ tokens }) => seen.push(Array.from(tokens)),
+    });
+    const prompt = Array.from({ length: 70 }, (_, index) => index);
+    expect(await profileDecode(pipeline, prompt, 3)).toMatchObject({ steps: 3, stepMilliseconds: 3 });
+    expect(seen).toEqual([prompt.slice(0, 64), prompt.slice(64), [70], [71], [72]]);
+    expect(pipeline.freeSlots()).toBe(1);
   });
 });

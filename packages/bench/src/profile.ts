@@ -1,4 +1,4 @@
-import type { Profile } from '@llmopt/core';
+import { LlmoptError, type Pipeline, type Profile } from '@llmopt/core';
 
 const keyOf = ({ kind, layer }: Profile['entries'][number]) => `${kind} ${layer ?? ''}`;
 
@@ -20,4 +20,42 @@ export function subtractProfile(after: Profile | undefined, before: Profile | un
 export function unaccountedPercent({ entries, stepMilliseconds }: Profile): number {
   const ops = entries.reduce((sum, { milliseconds }) => sum + milliseconds, 0);
   return stepMilliseconds > 0 ? (1 - ops / stepMilliseconds) * 100 : 0;
+}
+
+/** Rows per forward while the prompt is read. */
+const chunkRows = 64;
+
+function argmax(logits: Float32Array): number {
+  let top = 0;
+  for (let token = 1; token < logits.length; token++) {
+    if ((logits[token] as number) > (logits[top] as number)) top = token;
+  }
+  return top;
+}
+
+/**
+ * Profiles `steps` steps of one token each, after the prompt has been read, which does not count.
+ * Undefined where the backend keeps no times. @throws LLMOPT_SLOTS_EXHAUSTED and what `forward` throws
+ */
+export async function profileDecode(pipeline: Pipeline, prompt: readonly number[], steps: number): Promise<Profile | undefined> {
+  const slot = pipeline.acquireSlot();
+  if (slot === undefined) {
+    throw new LlmoptError('LLMOPT_SLOTS_EXHAUSTED', 'No slot is free to profile in.', { hint: 'End running streams first.' });
+  }
+  const forward = async (tokens: readonly number[], from: number) => {
+    const positions = tokens.map((_, row) => from + row);
+    const { logits } = await pipeline.forward({ tokens, slots: tokens.map(() => slot), positions, logits: [tokens.length - 1] });
+    return argmax(logits);
+  };
+  try {
+    let token = 0;
+    for (let from = 0; from < prompt.length; from += chunkRows) {
+      token = await forward(prompt.slice(from, from + chunkRows), from);
+    }
+    const before = structuredClone(pipeline.profile());
+    for (let step = 0; step < steps; step++) token = await forward([token], prompt.length + step);
+    return subtractProfile(pipeline.profile(), before);
+  } finally {
+    pipeline.releaseSlot(slot);
+  }
 }

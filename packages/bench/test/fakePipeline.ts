@@ -80,6 +80,7 @@ export function fakePipeline(
         logits.set(options.logits?.(batch.tokens[row] as number, position) ?? [], index * vocabulary);
       }
       length += batch.tokens.length;
+      steps++;
       return { logits, values: {} };
     },
     acquireSlot: () => {

@@ -43,13 +43,11 @@ describe('run, profile, cpu and quality', () => {
     expect(report.residentBytes).toBeGreaterThan(1e6);
   });
 
-  it('profiles only the request itself', async () => {
+  it('profiles only the steps behind the prompt', async () => {
     const handlers = createHandlers(async () => fakeArm());
     await handlers.load(load, silent);
     await handlers.run({ prompt: 0, maxNewTokens: 16, ignoreEndToken: true }, silent);
-    expect(await handlers.profile({ prompt: 0, maxNewTokens: 8, ignoreEndToken: true }, silent)).toMatchObject({
-      steps: 8,
-    });
+    expect(await handlers.profile({ prompt: 0, steps: 8 }, silent)).toMatchObject({ steps: 8, stepMilliseconds: 8 });
   });
 
   it('tells its CPU time', async () => {

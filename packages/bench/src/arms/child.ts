@@ -1,6 +1,6 @@
 import { performance } from 'node:perf_hooks';
 import { LlmoptError, type Pipeline, type Progress } from '@llmopt/core';
-import { subtractProfile } from '../profile.ts';
+import { profileDecode } from '../profile.ts';
 import { evaluateQuality } from '../quality/evaluate.ts';
 import type { ArmCall, ArmCalls, ArmMessage, ArmRequest, LoadReport, RunReport, RunRequest } from './protocol.ts';
 import type { ArmSpec, OpenedArm } from './spec.ts';
@@ -43,10 +43,14 @@ function assertFits(pipeline: Pipeline, ids: readonly number[][], maxNewTokens: 
 export function createHandlers(open: OpenArm): Handlers {
   let loaded: { pipeline: Pipeline; prompts: number[][] } | undefined;
 
-  const generate = async ({ prompt, maxNewTokens, ignoreEndToken }: RunRequest): Promise<RunReport> => {
+  const loadedPrompt = (prompt: number) => {
     const ids = loaded?.prompts[prompt];
     if (!loaded || !ids) throw new LlmoptError('LLMOPT_BENCH_FAILED', `Prompt ${prompt} was not loaded.`);
-    const { pipeline } = loaded;
+    return { pipeline: loaded.pipeline, ids };
+  };
+
+  const generate = async ({ prompt, maxNewTokens, ignoreEndToken }: RunRequest): Promise<RunReport> => {
+    const { pipeline, ids } = loadedPrompt(prompt);
     const result = await pipeline.generate(ids, { maxNewTokens, ignoreEndToken, temperature: 0 });
     const { kv } = pipeline.memory();
     return {
@@ -86,10 +90,9 @@ export function createHandlers(open: OpenArm): Handlers {
 
     run: generate,
 
-    async profile(request) {
-      const before = structuredClone(loaded?.pipeline.profile());
-      await generate(request);
-      return subtractProfile(loaded?.pipeline.profile(), before);
+    async profile({ prompt, steps }) {
+      const { pipeline, ids } = loadedPrompt(prompt);
+      return profileDecode(pipeline, ids, steps);
     },
 
     async cpu() {

@@ -38,7 +38,8 @@ export interface RunRequest {
 export interface ArmCalls {
   load: { input: { spec: ArmSpec; prompts: readonly string[]; maxNewTokens: number }; output: LoadReport };
   run: { input: RunRequest; output: RunReport };
-  profile: { input: RunRequest; output: Profile | undefined };
+  /** Profile decode steps behind a prompt. */
+  profile: { input: { prompt: number; steps: number }; output: Profile | undefined };
   /** CPU time that the process has used since its start. */
   cpu: { input: undefined; output: { userSeconds: number; systemSeconds: number } };
   quality: {

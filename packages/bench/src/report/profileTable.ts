@@ -40,7 +40,7 @@ export function profileTable(title: string, profile: Profile): string {
   const unaccounted = unaccountedPercent(profile);
   const where = unaccounted >= 0 ? 'of the step lies outside the ops' : 'more in the ops than in the step';
   return [
-    `${title}: milliseconds per step, mean of ${steps} steps`,
+    `${title}: milliseconds per decode step, mean of ${steps} steps`,
     table.toString(),
     `Ops ${perStep(sum())} ms, step ${perStep(stepMilliseconds)} ms: ${Math.abs(unaccounted).toFixed(1)} % ${where}.`,
   ].join('\n');

@@ -14,6 +14,8 @@ interface Row {
   verdict?: string;
 }
 
+const meanOf = (figure: Summary | undefined) => formatNumber(figure?.mean ?? Number.NaN);
+
 /** A ratio in words: `1.16x faster (1.12 to 1.20)`, or that nothing was shown. */
 function speedVerdict(ratio: Ratio | undefined): string {
   if (!ratio) return '';
@@ -26,11 +28,12 @@ function speedVerdict(ratio: Ratio | undefined): string {
 /** A reduction in per cent in words. */
 function reductionVerdict(percent: Summary | undefined, noun: string): string {
   if (!percent) return '';
-  const [low, high] = percent.ci95;
+  const sign = percent.mean < 0 ? -1 : 1;
+  const [low, high] = percent.ci95.map((end) => end * sign).sort((a, b) => a - b) as [number, number];
   const interval = percent.n > 1 ? ` (${low.toFixed(1)} to ${high.toFixed(1)})` : '';
-  const size = `${Math.abs(percent.mean).toFixed(1)} %`;
-  if (percent.n < 2 || (low <= 0 && high >= 0)) return `${size}${interval}, no difference shown`;
-  return percent.mean > 0 ? pc.green(`${size} less ${noun}${interval}`) : pc.red(`${size} more ${noun}${interval}`);
+  const text = `${(percent.mean * sign).toFixed(1)} %${interval}`;
+  if (percent.n < 2 || low <= 0) return `${text}, no difference shown`;
+  return sign > 0 ? pc.green(`${text} less ${noun}`) : pc.red(`${text} more ${noun}`);
 }
 
 function rowsOf({ comparison }: BenchmarkResult): Row[] {
@@ -48,7 +51,7 @@ function rowsOf({ comparison }: BenchmarkResult): Row[] {
     { label: 'time to first token, ms', of: ({ time }) => formatFigure(time.timeToFirstTokenMs) },
     { label: 'prefill, tokens per second', of: ({ time }) => formatFigure(time.prefillTokensPerSecond) },
     { label: 'load, seconds', of: ({ time }) => formatNumber(time.loadSeconds ?? Number.NaN) },
-    { label: 'tokens in / out', of: ({ tokens }) => `${formatFigure(tokens.input)} / ${formatFigure(tokens.output)}` },
+    { label: 'tokens in / out', of: ({ tokens }) => `${meanOf(tokens.input)} / ${meanOf(tokens.output)}` },
     {
       label: 'peak memory, MB',
       of: ({ memory }) => formatFigure(memory.peakMb),

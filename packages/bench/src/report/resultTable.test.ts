@@ -1,0 +1,36 @@
+import type { BenchmarkResult } from '@llmopt/schema';
+import { describe, expect, it } from 'vitest';
+import { fakeRecord } from '../../test/fakeRecord.ts';
+import { assembleResult } from '../result.ts';
+import { resultReport } from './resultTable.ts';
+
+const lines = (record = fakeRecord()) =>
+  resultReport(assembleResult(record, { incomplete: false }) as BenchmarkResult)
+    .split('\n')
+    .map((line) =>
+      line
+        .split('│')
+        .map((cell) => cell.trim())
+        .filter((_, index, cells) => index > 0 && index < cells.length - 1),
+    );
+
+describe('resultReport', () => {
+  it('puts the arms side by side, with verdicts in words', () => {
+    const rows = lines(fakeRecord({ milliseconds: [10, 8] }));
+    expect(rows).toContainEqual(['mean (95 % interval)', 'baseline', 'optimized', 'optimized against baseline']);
+    expect(rows).toContainEqual(['decode, tokens per second', '100', '125', '1.25x (1.25 to 1.25), faster']);
+    expect(rows).toContainEqual(['peak memory, MB', '200', '150', '25.0 % (25.0 to 25.0) less memory']);
+    expect(rows).toContainEqual(['tokens in / out', '20.0 / 11.0', '20.0 / 11.0', '']);
+  });
+
+  it('says slower, and says when nothing is shown', () => {
+    expect(lines(fakeRecord({ milliseconds: [8, 10] }))).toContainEqual(expect.arrayContaining(['0.80x (0.80 to 0.80), slower']));
+    expect(lines(fakeRecord({ milliseconds: [8, 8] }))).toContainEqual(
+      expect.arrayContaining(['1.00x (1.00 to 1.00), no difference shown']),
+    );
+  });
+
+  it('leaves out what was not measured', () => {
+    expect(lines().some(([label]) => label === 'perplexity')).toBe(false);
+  });
+});
