@@ -10,6 +10,7 @@ let idle: ArmProcess;
 let busy: ArmProcess;
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'llmopt-idle-'));
+  process.env.XDG_CACHE_HOME = join(folder, 'cache');
   const model = await writeTinyModel(join(folder, 'tiny.gguf'));
   idle = startArm('idle');
   busy = startArm('busy');
