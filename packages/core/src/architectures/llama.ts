@@ -1,4 +1,5 @@
 import type { Checkpoint } from '../checkpoint/checkpoint.ts';
+import { LlmoptError } from '../errors.ts';
 import type { Graph } from '../graph/graph.ts';
 import type { Op } from '../ops/op.ts';
 import { checkpointParams } from './params.ts';
@@ -14,6 +15,7 @@ export function llama(checkpoint: Checkpoint): Graph {
   const epsilon = number('attention.layer_norm_rms_epsilon');
   const ffn = number('feed_forward_length');
   const { params, param } = checkpointParams(checkpoint);
+  refuseScaledRope(checkpoint);
   // GGUF stores the query and key rows of Llama so that neighbours turn together.
   const rotary = {
     headDim,
@@ -108,4 +110,15 @@ export function llama(checkpoint: Checkpoint): Graph {
     { kind: 'linear', inputs: { input: 'final' }, outputs: { output: 'logits' }, params: { weight: param(head, [vocabularySize, width]) } },
   );
   return { config, params, ops, logits: 'logits' };
+}
+
+/** Variants that stretch the rotary positions would run, and answer wrongly. */
+function refuseScaledRope(checkpoint: Checkpoint): void {
+  const field = `${checkpoint.architecture}.rope.scaling.type`;
+  const type = checkpoint.metadata.get(field) ?? 'none';
+  if (type === 'none' && !checkpoint.tensors.has('rope_freqs.weight')) return;
+  throw new LlmoptError('LLMOPT_METADATA_INVALID', `${checkpoint.path} scales its rotary positions (${field} is ${JSON.stringify(type)}), which is not supported.`, {
+    where: { file: checkpoint.path, field },
+    hint: 'Use a model without rope scaling.',
+  });
 }

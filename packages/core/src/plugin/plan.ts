@@ -67,8 +67,8 @@ export function checkKernels(graph: Graph, backend: Backend): void {
   const missing = new Map<string, string>();
   for (const op of graph.ops) {
     if (backend.supports(op) || missing.has(op.kind)) continue;
-    const owner = isCustom(op) ? `, of plugin "${op.kind.slice(0, op.kind.indexOf('.'))}",` : '';
-    missing.set(op.kind, `the backend "${backend.name}" has no kernel for ${opName(op)}${owner || ' as this model uses it'}`);
+    const owner = isCustom(op) ? `of plugin "${op.kind.slice(0, op.kind.indexOf('.'))}"` : 'as this model uses it';
+    missing.set(op.kind, `the backend "${backend.name}" has no kernel for ${opName(op)}, ${owner}`);
   }
   if (missing.size > 0) throw planError([...missing.values()]);
 }

@@ -1,0 +1,83 @@
+import { checkGraph, describeGraph, wasm } from '@llmopt/core';
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { compile, forwardAlone, forwardPieces, randomGraph } from '../../core/test/backends.ts';
+import { larosa } from './larosa.ts';
+
+const sparse = async (sparsity: number, sizes: Parameters<typeof randomGraph>[0] = {}) => larosa({ sparsity }).graph!(randomGraph(sizes));
+
+describe('larosa', () => {
+  it('puts one list in front of each input of a layer, which describe shows', async () => {
+    const graph = await sparse(0.5, { layers: 1, width: 48, ffn: 80 });
+    const text = describeGraph(graph);
+    expect(graph.ops.filter((op) => op.kind === 'larosa.sparsify')).toHaveLength(4);
+    expect(text).toContain('0.attentionNorm.channels [rows, ≤48] = larosa.sparsify(0.attentionNorm, keep=28)');
+    expect(text).toContain('0.query [rows, 48] = linear(0.attentionNorm, channels=0.attentionNorm.channels, blk.0.attn_q.weight [48, 48])');
+    expect(text).toContain('0.gated.channels [rows, ≤80] = larosa.sparsify(0.gated, keep=24)');
+    // The head stays dense.
+    expect(text).toContain('logits [logit rows, 101] = linear(final, token_embd.weight [101, 48])');
+    expect(() => checkGraph(graph)).not.toThrow();
+  });
+
+  it.each(['int8', 'float32'] as const)('with sparsity 0 changes not one bit (%s)', async (precision) => {
+    const tokens = Array.from({ length: 20 }, (_, i) => (i * 29) % 101);
+    const logits = async (graph: Parameters<typeof compile>[1]) => {
+      const executable = await compile(wasm({ precision, threads: 2 }), graph);
+      // A prompt and single tokens: both ways through the kernels.
+      const rows = [...(await forwardAlone(executable, tokens)), ...(await forwardAlone(executable, tokens, 1))];
+      await executable.dispose();
+      return rows.map((row) => Buffer.from(row.buffer).toString('base64'));
+    };
+    expect(await logits(await sparse(0))).toEqual(await logits(randomGraph()));
+  });
+
+  it.each(['int8', 'float32'] as const)('keeps the invariance law (%s)', { timeout: 120_000 }, async (precision) => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.record({
+          seed: fc.integer({ min: 1, max: 1e6 }),
+          sparsity: fc.double({ min: 0.05, max: 0.7, noNaN: true }),
+          threads: fc.integer({ min: 1, max: 4 }),
+          chunk: fc.integer({ min: 1, max: 12 }),
+          length: fc.integer({ min: 1, max: 20 }),
+        }),
+        async ({ seed, sparsity, threads, chunk, length }) => {
+          const graph = await sparse(sparsity, { seed, width: 72, headDim: 20, ffn: 200 });
+          const tokens = Array.from({ length }, (_, i) => (i * 7 + seed) % 101);
+          const one = await compile(wasm({ precision, threads: 1 }), graph);
+          const many = await compile(wasm({ precision, threads }), graph);
+          try {
+            const expected = await forwardAlone(one, tokens, 1);
+            // A second sequence shares every batch.
+            const slots = [many.kv.acquire()!, many.kv.acquire()!] as const;
+            for (let at = 0; at < length; at += chunk) {
+              const piece = tokens.slice(at, at + chunk);
+              const rows = await forwardPieces(many, [
+                { slot: slots[1], tokens: [at % 101] },
+                { slot: slots[0], tokens: piece },
+              ]);
+              piece.forEach((_, i) => {
+                expect(Buffer.from(rows[i + 1]!.buffer).equals(Buffer.from(expected[at + i]!.buffer))).toBe(true);
+              });
+            }
+          } finally {
+            await one.dispose();
+            await many.dispose();
+          }
+        },
+      ),
+      { numRuns: 25 },
+    );
+  });
+
+  it('reports the share of weights that a token skips', async () => {
+    const plugin = larosa({ sparsity: 0.5, coefficients: { attentionInput: 1, attentionOutput: 1, ffnInput: 1, ffnMiddle: 1 } });
+    await plugin.graph!(randomGraph());
+    expect(plugin.metrics!()['larosa.skippedWeightShare']).toBeCloseTo(0.5, 2);
+  });
+
+  it('is exact only without sparsity', () => {
+    expect(larosa({ sparsity: 0 }).fidelity).toBe('exact');
+    expect(larosa({ sparsity: 0.1 }).fidelity).toBe('approximate');
+  });
+});
