@@ -40,13 +40,12 @@ export function createGenerator(scheduler: Scheduler, driver: Driver, tokenizer:
       prompt,
       signal,
       choose(logits, sequence) {
-        if (finishReason) return undefined;
         const original = logProbs === undefined ? undefined : logits.slice();
         const token = sampler.sample(logits, sequence.tokens);
         tokenTimesMs.push(performance.now() - began);
         if (!ignoreEndToken && tokenizer.stopTokens.has(token)) {
           finishReason = 'endToken';
-          return undefined;
+          return { token: undefined, last: true };
         }
         tokens.push(token);
         if (original) tokenLogProbs.push(logProbsOf(original, token, logProbs!));
@@ -54,7 +53,7 @@ export function createGenerator(scheduler: Scheduler, driver: Driver, tokenizer:
         if (piece !== '') onText(piece);
         if (stopped) finishReason = 'stopString';
         else if (tokens.length === maxNewTokens) finishReason = 'length';
-        return finishReason ? undefined : token;
+        return { token, last: finishReason !== undefined };
       },
     });
     const { piece } = text.end();

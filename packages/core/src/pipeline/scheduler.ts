@@ -7,8 +7,15 @@ import type { Sequence } from '../plugin/plugin.ts';
 export interface Job {
   readonly prompt: readonly number[];
   readonly signal: AbortSignal | undefined;
-  /** Chooses the next token from a row of logits. `undefined` ends the sequence. The logits hold only during the call. */
-  choose(logits: Float32Array, sequence: Sequence): number | undefined;
+  /** Chooses the next token from a row of logits, which hold only during the call. */
+  choose(logits: Float32Array, sequence: Sequence): Choice;
+}
+
+export interface Choice {
+  /** The token to add; undefined for an end token, which is no part of the text. */
+  token: number | undefined;
+  /** Whether the sequence ends here. */
+  last: boolean;
 }
 
 /** Why a job ended: its own choice, or the end of its slot. */
@@ -88,11 +95,13 @@ export function createScheduler(executable: Executable, driver: Driver, maxRows:
     try {
       if (job.tokens.length === job.prompt.length) driver.observe('prefillEnd', job.sequence);
       onLogits?.(logits, job.sequence);
-      const token = job.choose(logits, job.sequence);
-      if (token === undefined) return end(job, undefined, 'chosen');
-      job.tokens.push(token);
-      onToken?.(token, job.sequence);
-      if (job.tokens.length > executable.kv.layout.capacity) end(job, undefined, 'contextFull');
+      const { token, last } = job.choose(logits, job.sequence);
+      if (token !== undefined) {
+        job.tokens.push(token);
+        onToken?.(token, job.sequence);
+      }
+      if (last) end(job, undefined, 'chosen');
+      else if (job.tokens.length > executable.kv.layout.capacity) end(job, undefined, 'contextFull');
     } catch (error) {
       end(job, error);
     }

@@ -24,8 +24,8 @@ export interface StreamDecoder {
 }
 
 /**
- * Text to token ids and back. `decode(encode(text)) === text` holds for every string
- * (lone surrogates are encoded as U+FFFD).
+ * Text to token ids and back. `decode(encode(text)) === text` holds for every string whose UTF-8 bytes all have a token (lone
+ * surrogates are encoded as U+FFFD). A byte that the vocabulary lacks is dropped, as llama.cpp does.
  */
 export interface Tokenizer {
   readonly vocabularySize: number;

@@ -23,7 +23,7 @@ it.each(['float32', 'int8'] as const)('%s: logits depend on the sequence alone',
       const alone = await compile(wasm({ precision, threads: 1 }), graph);
       const together = await compile(wasm({ precision, threads }), graph);
       try {
-        const expected = [];
+        const expected: Float32Array[][] = [];
         for (const tokens of sequences) expected.push(await forwardAlone(alone, tokens, 1));
         const slots = sequences.map(() => together.kv.acquire()!);
         const fed = sequences.map(() => 0);

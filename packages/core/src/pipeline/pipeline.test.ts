@@ -1,0 +1,261 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { writeTinyModel } from '../../test/tinyModel.ts';
+import { wasm } from '../backends/wasm/index.ts';
+import { contiguousKvCache } from '../kv/contiguous.ts';
+import { definePlugin, type Plugin } from '../plugin/plugin.ts';
+import { createPipeline } from './createPipeline.ts';
+import type { Pipeline, PipelineOptions } from './types.ts';
+
+let folder: string;
+let model: string;
+let pipeline: Pipeline;
+
+beforeAll(async () => {
+  folder = await mkdtemp(path.join(tmpdir(), 'llmopt-pipeline-'));
+  model = await writeTinyModel(path.join(folder, 'tiny.gguf'));
+  pipeline = await open();
+});
+afterAll(async () => {
+  await pipeline.dispose();
+  await rm(folder, { recursive: true });
+});
+
+const open = (options: Partial<PipelineOptions> = {}) =>
+  createPipeline({ model, backend: wasm({ threads: 2 }), cacheDir: path.join(folder, 'cache'), ...options });
+
+async function collect(stream: AsyncIterable<string>): Promise<string> {
+  let text = '';
+  for await (const piece of stream) text += piece;
+  return text;
+}
+
+describe('generate', () => {
+  it('returns text, tokens, usage and timings that fit together', async () => {
+    const result = await pipeline.generate('hello world', { maxNewTokens: 12, ignoreEndToken: true });
+    expect(result.tokens).toHaveLength(12);
+    expect(result.text).toBe(pipeline.tokenizer.decode(result.tokens));
+    expect(result.finishReason).toBe('length');
+    expect(result.usage).toEqual({ inputTokens: pipeline.tokenizer.encode('hello world').length, outputTokens: 12, totalTokens: result.usage.inputTokens + 12 });
+    const { tokenTimesMs, timeToFirstTokenMs, timePerOutputTokenMs, totalMs } = result.timings;
+    expect(tokenTimesMs).toHaveLength(12);
+    expect(timeToFirstTokenMs).toBe(tokenTimesMs[0]);
+    expect(timePerOutputTokenMs).toBeCloseTo((tokenTimesMs[11]! - tokenTimesMs[0]!) / 11, 9);
+    expect(totalMs).toBeGreaterThanOrEqual(tokenTimesMs[11]!);
+  });
+
+  it('says the same on the reference backend in float32', async () => {
+    const oracle = await open({ backend: 'reference' });
+    const precise = await open({ backend: wasm({ precision: 'float32', threads: 2 }) });
+    const options = { maxNewTokens: 30, ignoreEndToken: true };
+    expect((await precise.generate('hello', options)).tokens).toEqual((await oracle.generate('hello', options)).tokens);
+    await oracle.dispose();
+    await precise.dispose();
+  });
+
+  it('is the same for the same seed, and not for another', async () => {
+    const text = async (seed: number) => (await pipeline.generate('a', { temperature: 1, seed, maxNewTokens: 24, ignoreEndToken: true })).text;
+    expect(await text(1)).toBe(await text(1));
+    expect(await text(1)).not.toBe(await text(2));
+  });
+
+  it('stops in front of a stop string', async () => {
+    const full = await pipeline.generate('hello', { maxNewTokens: 20, ignoreEndToken: true });
+    const stop = full.text.slice(5, 8);
+    const cut = await pipeline.generate('hello', { maxNewTokens: 20, ignoreEndToken: true, stop: [stop] });
+    expect(cut.finishReason).toBe('stopString');
+    expect(cut.text).toBe(full.text.slice(0, full.text.indexOf(stop)));
+  });
+
+  it('stops at an end token, unless told not to', async () => {
+    // The tiny model's logits are made to end after three tokens.
+    const end = definePlugin({
+      name: 'end',
+      version: '1',
+      fidelity: 'approximate',
+      logits(logits, { tokens, promptLength }) {
+        if (tokens.length - promptLength === 3) logits[[...pipeline.tokenizer.stopTokens][0]!] = 1e9;
+      },
+    });
+    const ending = await open({ plugins: [end] });
+    const stopped = await ending.generate('hello', { maxNewTokens: 8 });
+    expect(stopped).toMatchObject({ finishReason: 'endToken', usage: { outputTokens: 3 } });
+    expect((await ending.generate('hello', { maxNewTokens: 8, ignoreEndToken: true })).usage.outputTokens).toBe(8);
+    await ending.dispose();
+  });
+
+  it('ends when the context is full, with every token that fits', async () => {
+    const small = await open({ contextLength: 16 });
+    const prompt = small.tokenizer.encode('hello world');
+    const { finishReason, tokens } = await small.generate(prompt, { maxNewTokens: 100, ignoreEndToken: true });
+    expect(finishReason).toBe('contextFull');
+    // The last token needs no place of its own: nothing comes after it.
+    expect(prompt.length + tokens.length).toBe(17);
+    await small.dispose();
+  });
+
+  it('returns log-probabilities of the tokens it chose', async () => {
+    const { logProbs, tokens } = await pipeline.generate('hello', { maxNewTokens: 5, ignoreEndToken: true, logProbs: 3 });
+    expect(logProbs!.map(({ token }) => token)).toEqual(tokens);
+    for (const { token, logProb, top } of logProbs!) {
+      expect(top).toHaveLength(3);
+      expect(top[0]).toEqual({ token, logProb });
+      expect(logProb).toBeLessThan(0);
+    }
+  });
+
+  it.each<[string, string | number[], object, string]>([
+    ['an empty prompt', '', {}, 'LLMOPT_PROMPT_EMPTY'],
+    ['a prompt longer than the context', Array.from({ length: 256 }, () => 5), {}, 'LLMOPT_PROMPT_TOO_LONG'],
+    ['a token outside the vocabulary', [1_000_000], {}, 'LLMOPT_TOKEN_INVALID'],
+    ['a negative temperature', 'a', { temperature: -1 }, 'LLMOPT_OPTION_INVALID'],
+    ['no new tokens', 'a', { maxNewTokens: 0 }, 'LLMOPT_OPTION_INVALID'],
+    ['an empty stop string', 'a', { stop: [''] }, 'LLMOPT_OPTION_INVALID'],
+    ['an unknown option', 'a', { temprature: 1 }, 'LLMOPT_OPTION_INVALID'],
+  ])('refuses %s', async (_, prompt, options, code) => {
+    await expect(pipeline.generate(prompt, options)).rejects.toMatchObject({ code });
+  });
+});
+
+describe('streams', () => {
+  it('two at once interleave, and each says what it says alone', async () => {
+    const prompts = ['hello world', 'and the other one in the world'];
+    const options = { maxNewTokens: 40, ignoreEndToken: true };
+    const alone = [];
+    for (const prompt of prompts) alone.push((await pipeline.generate(prompt, options)).text);
+    const order: number[] = [];
+    const texts = await Promise.all(
+      prompts.map(async (prompt, i) => {
+        let text = '';
+        for await (const piece of pipeline.stream(prompt, options)) {
+          order.push(i);
+          text += piece;
+        }
+        return text;
+      }),
+    );
+    expect(texts).toEqual(alone);
+    const changes = order.filter((stream, i) => i > 0 && stream !== order[i - 1]).length;
+    expect(changes).toBeGreaterThan(10);
+  });
+
+  it('more than there are slots wait their turn and finish', async () => {
+    const options = { maxNewTokens: 10, ignoreEndToken: true };
+    const expected = (await pipeline.generate('hello', options)).text;
+    const texts = await Promise.all(Array.from({ length: 9 }, () => collect(pipeline.stream('hello', options))));
+    expect(new Set(texts)).toEqual(new Set([expected]));
+  });
+
+  it('an abort ends a stream within one step, and its slot is free again', async () => {
+    const single = await open({ slots: 1 });
+    const controller = new AbortController();
+    const reason = new Error('enough');
+    const stream = single.stream('hello', { maxNewTokens: 200, ignoreEndToken: true, signal: controller.signal });
+    let pieces = 0;
+    let after = 0;
+    const reading = (async () => {
+      for await (const _ of stream) {
+        pieces++;
+        if (controller.signal.aborted) after++;
+        if (pieces === 3) controller.abort(reason);
+      }
+    })();
+    await expect(reading).rejects.toMatchObject({ code: 'LLMOPT_ABORTED', cause: reason });
+    expect(after).toBeLessThanOrEqual(1);
+    expect(single.memory().kv.liveBytes).toBe(0);
+    expect((await single.generate('hello', { maxNewTokens: 3, ignoreEndToken: true })).tokens).toHaveLength(3);
+    await single.dispose();
+  });
+
+  it('leaving the loop aborts the rest', async () => {
+    const stream = pipeline.stream('hello', { maxNewTokens: 200, ignoreEndToken: true });
+    for await (const _ of stream) break;
+    await expect(stream.result).rejects.toMatchObject({ code: 'LLMOPT_ABORTED' });
+  });
+
+  it('chat answers through the template', async () => {
+    const messages = [{ role: 'user', content: 'hello' }];
+    const stream = pipeline.chat(messages, { maxNewTokens: 6, ignoreEndToken: true });
+    const text = await collect(stream);
+    const direct = await pipeline.generate(pipeline.tokenizer.encodeChat(messages), { maxNewTokens: 6, ignoreEndToken: true });
+    expect(text).toBe(direct.text);
+    expect((await stream.result).usage.inputTokens).toBe(direct.usage.inputTokens);
+  });
+
+  it('dispose ends what runs', async () => {
+    const other = await open();
+    const { result } = other.stream('hello', { maxNewTokens: 200, ignoreEndToken: true });
+    await other.dispose();
+    await expect(result).rejects.toMatchObject({ code: 'LLMOPT_DISPOSED' });
+    await expect(other.generate('hello')).rejects.toMatchObject({ code: 'LLMOPT_DISPOSED' });
+  });
+});
+
+describe('plugins in a pipeline', () => {
+  const seen: string[] = [];
+  const observer: Plugin = {
+    name: 'observer',
+    version: '1',
+    fidelity: 'exact',
+    claims: ['kvCache'],
+    kvCache: (layout) => contiguousKvCache(layout),
+    ready: () => void seen.push('ready'),
+    sequenceStart: () => void seen.push('start'),
+    prefillEnd: ({ promptLength }) => void seen.push(`prefill ${promptLength}`),
+    token: () => void seen.push('token'),
+    step: ({ rows }) => void seen.push(`step ${rows}`),
+    sequenceEnd: ({ tokens, promptLength }) => void seen.push(`end ${tokens.length - promptLength}`),
+    metrics: () => ({ 'observer.events': seen.length }),
+    dispose: () => void seen.push('dispose'),
+  };
+
+  it('sees a request from beginning to end', async () => {
+    const watched = await open({ plugins: [observer] });
+    await watched.generate([5, 6, 7], { maxNewTokens: 3, ignoreEndToken: true });
+    expect(watched.metrics()).toEqual({ 'observer.events': seen.length });
+    await watched.dispose();
+    // Of the last token nothing has to be computed: two steps follow the prompt's.
+    expect(seen).toEqual(['ready', 'start', 'step 3', 'prefill 3', 'token', 'step 1', 'token', 'step 1', 'token', 'end 3', 'dispose']);
+  });
+
+  it('refuses two that claim the same, before anything is loaded', async () => {
+    const stages: string[] = [];
+    const other = { ...observer, name: 'other' };
+    await expect(open({ plugins: [observer, other], onProgress: ({ stage }) => stages.push(stage) })).rejects.toMatchObject({
+      code: 'LLMOPT_PLAN',
+      message: expect.stringContaining('"observer" and "other" both claim kvCache'),
+    });
+    expect(stages).toEqual([]);
+  });
+});
+
+describe('loading', () => {
+  it('describes model, plan, memory and graph', () => {
+    const text = pipeline.describe();
+    expect(text).toMatch(/^model {4}.*tiny\.gguf: llama, 0\.1 M parameters, F32\nbackend {2}wasm: threads 2, precision int8, profile false\nplugins {2}none\nmemory {3}weights/);
+    expect(text).toContain('layer 1\n  1.attentionNorm');
+  });
+
+  it.each<[string, Partial<PipelineOptions>, string]>([
+    ['a file that is not there', { model: '/nowhere/model.gguf' }, 'LLMOPT_MODEL_NOT_FOUND'],
+    ['an unknown backend', { backend: 'tpu' as 'wasm' }, 'LLMOPT_OPTION_INVALID'],
+    ['no slots', { slots: 0 }, 'LLMOPT_OPTION_INVALID'],
+    ['a context of no tokens', { contextLength: 0 }, 'LLMOPT_OPTION_INVALID'],
+    ['an aborted signal', { signal: AbortSignal.abort() }, 'LLMOPT_ABORTED'],
+  ])('refuses %s', async (_, options, code) => {
+    await expect(open(options)).rejects.toMatchObject({ code });
+  });
+
+  it('takes a value that a plugin of the caller adds, and returns it from forward as a copy', async () => {
+    const slot = pipeline.acquireSlot()!;
+    const batch = { tokens: [5, 6], slots: [slot, slot], positions: [0, 1], logits: [1], values: [{ name: '1.hidden', rows: [1] }] };
+    const first = await pipeline.forward(batch);
+    const kept = first.logits.slice();
+    await pipeline.forward({ tokens: [7], slots: [slot], positions: [2], logits: [0] });
+    expect(first.logits).toEqual(kept);
+    expect(first.values['1.hidden']).toHaveLength(64);
+    pipeline.releaseSlot(slot);
+  });
+});

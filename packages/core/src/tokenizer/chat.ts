@@ -1,0 +1,95 @@
+import { randomUUID } from 'node:crypto';
+import vm from 'node:vm';
+import { Template } from '@huggingface/jinja';
+import { LlmoptError } from '../errors.ts';
+import type { ChatMessage } from './tokenizer.ts';
+
+const TIME_LIMIT_MS = 1000;
+const OUTPUT_LIMIT = 1_000_000;
+
+/** A piece of a rendered conversation: what the template wrote, or what a message says. */
+export interface ChatPiece {
+  from: 'template' | 'message';
+  text: string;
+}
+
+export interface ChatTemplate {
+  /**
+   * The conversation in pieces. Messages stand in the output where the template put them, so that nothing in them can pass for
+   * something that the template wrote.
+   * @throws LLMOPT_CHAT_TEMPLATE
+   */
+  render(messages: readonly ChatMessage[], addGenerationPrompt: boolean): ChatPiece[];
+}
+
+/** The template comes out of the model's file, which nobody has vetted: its time and its output are bounded. */
+export function createChatTemplate(source: string | undefined, file: string, tokens: { bos: string; eos: string }): ChatTemplate {
+  const fail = (message: string, hint: string, cause?: unknown): never => {
+    throw new LlmoptError('LLMOPT_CHAT_TEMPLATE', `${file}: ${message}`, { where: { file }, hint, cause });
+  };
+  let template: Template | undefined;
+
+  function renderText(messages: readonly ChatMessage[], addGenerationPrompt: boolean): string {
+    if (source === undefined) return fail('the model has no chat template.', 'Use generate() with a prompt of your own.');
+    const context = {
+      messages,
+      add_generation_prompt: addGenerationPrompt,
+      bos_token: tokens.bos,
+      eos_token: tokens.eos,
+    };
+    try {
+      // A time limit on synchronous code is what node:vm is used for here: it interrupts what runs inside, whoever wrote it.
+      const output = vm.runInNewContext('render()', { render: () => (template ??= new Template(source)).render(context) }, { timeout: TIME_LIMIT_MS });
+      if (typeof output !== 'string' || output.length > OUTPUT_LIMIT + inputLength(messages)) {
+        return fail('the chat template writes too much.', 'The template is broken; use generate() with a prompt of your own.');
+      }
+      return output;
+    } catch (cause) {
+      if (LlmoptError.isInstance(cause)) throw cause;
+      const reason = cause instanceof Error || (typeof cause === 'object' && cause && 'message' in cause) ? String(cause.message) : String(cause);
+      return fail(`the chat template failed: ${reason}.`, 'Check the roles and the order of the messages.', cause);
+    }
+  }
+
+  return {
+    render(messages, addGenerationPrompt) {
+      checkMessages(messages, fail);
+      const marks = messages.map(() => `\u{e000}${randomUUID()}\u{e001}`);
+      const marked = renderText(
+        messages.map((message, i) => ({ ...message, content: marks[i]! })),
+        addGenerationPrompt,
+      );
+      const pieces = splitAtMarks(marked, marks, messages);
+      // A template may look into the messages, or change them. Then the real text tells where the marks misled it.
+      const real = renderText(messages, addGenerationPrompt);
+      if (pieces.map(({ text }) => text).join('') === real) return pieces;
+      const trimmed = pieces.map((piece) => (piece.from === 'message' ? { ...piece, text: piece.text.trim() } : piece));
+      if (trimmed.map(({ text }) => text).join('') === real) return trimmed;
+      return fail('the chat template changes what the messages say, so that their text cannot be told from its own.', 'Use generate() with a prompt of your own.');
+    },
+  };
+}
+
+function splitAtMarks(text: string, marks: readonly string[], messages: readonly ChatMessage[]): ChatPiece[] {
+  const pieces: ChatPiece[] = [];
+  let rest = text;
+  for (;;) {
+    const found = marks.map((mark, i) => ({ i, at: rest.indexOf(mark), mark })).filter(({ at }) => at >= 0);
+    const first = found.sort((a, b) => a.at - b.at)[0];
+    if (!first) break;
+    pieces.push({ from: 'template', text: rest.slice(0, first.at) }, { from: 'message', text: messages[first.i]!.content });
+    rest = rest.slice(first.at + first.mark.length);
+  }
+  return [...pieces, { from: 'template', text: rest }];
+}
+
+function checkMessages(messages: readonly ChatMessage[], fail: (message: string, hint: string) => never): void {
+  if (messages.length === 0) fail('the conversation has no messages.', 'Give it at least one.');
+  for (const message of messages) {
+    if (typeof message?.role !== 'string' || typeof message.content !== 'string') {
+      fail('a message is not of the form { role, content } with texts.', 'Give each message a role and a content.');
+    }
+  }
+}
+
+const inputLength = (messages: readonly ChatMessage[]) => messages.reduce((sum, { content }) => sum + content.length, 0);

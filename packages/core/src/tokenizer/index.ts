@@ -1,0 +1,2 @@
+export { tokenizerFromGguf } from './fromGguf.ts';
+export type * from './tokenizer.ts';
