@@ -6,7 +6,7 @@ import { wasm } from '../backends/wasm/index.ts';
 import { type Checkpoint, defaultCacheFolder, openGguf, resolveModel } from '../checkpoint/index.ts';
 import { LlmoptError } from '../errors.ts';
 import { checkGraph } from '../graph/check.ts';
-import type { Graph } from '../graph/graph.ts';
+import { type Graph, withParams } from '../graph/graph.ts';
 import { contiguousKvCache } from '../kv/contiguous.ts';
 import { createDriver, type Driver } from '../plugin/driver.ts';
 import { checkKernels, createPlan, type Plan } from '../plugin/plan.ts';
@@ -34,7 +34,7 @@ export async function createPipeline(options: PipelineOptions): Promise<Pipeline
   let executable: Executable | undefined;
   try {
     const base = buildGraph(checkpoint);
-    const graph = await driver.waterfall('graph', base);
+    const graph = nameRewrittenParams(await driver.waterfall('graph', base), base, plan);
     checkGraph(graph);
     checkKernels(graph, backend);
     const tokenizer = await driver.waterfall('tokenizer', await tokenizerFromGguf(checkpoint));
@@ -44,7 +44,7 @@ export async function createPipeline(options: PipelineOptions): Promise<Pipeline
       contextLength: settings.contextLength ?? graph.config.contextLength,
       maxRows: settings.maxRows,
       kvCache: driver.exclusive('kvCache') ?? contiguousKvCache,
-      modelKey: `${await checkpoint.checksum()} ${plan.key}`,
+      modelKey: await checkpoint.checksum(),
       cacheDir: cacheDir === undefined ? undefined : path.join(cacheDir, 'packed'),
       onProgress,
       signal,
@@ -109,6 +109,15 @@ function assemble({ name, backend, plan, driver, checkpoint, graph, tokenizer, e
     dispose,
     [Symbol.asyncDispose]: dispose,
   };
+}
+
+/** Parameters that plugins made or rewrote depend on all that the plan names; packed weights must not be taken for others. */
+function nameRewrittenParams(graph: Graph, base: Graph, plan: Plan): Graph {
+  const rewritten = [...graph.params].filter(([name, param]) => base.params.get(name) !== param);
+  return withParams(
+    graph,
+    rewritten.map(([name, param]) => [name, { ...param, key: `${param.key} by ${plan.key}` }]),
+  );
 }
 
 function backendOf(backend: NonNullable<PipelineOptions['backend']>): Backend {
