@@ -54,14 +54,20 @@ export function createChatTemplate(source: string | undefined, file: string, tok
   return {
     render(messages, addGenerationPrompt) {
       checkMessages(messages, fail);
-      const marks = messages.map(() => `\u{e000}${randomUUID()}\u{e001}`);
+      const nonce = randomUUID();
       const marked = renderText(
-        messages.map((message, i) => ({ ...message, content: marks[i]! })),
+        messages.map(({ role }, i) => ({ role, content: `\u{e000}${nonce}:${i}\u{e001}` })),
         addGenerationPrompt,
       );
-      const pieces = splitAtMarks(marked, marks, messages);
+      // Odd pieces are the numbers of messages.
+      const pieces = marked
+        .split(new RegExp(`\u{e000}${nonce}:(\\d+)\u{e001}`, 'u'))
+        .map((text, i): ChatPiece => (i % 2 === 0 ? { from: 'template', text } : { from: 'message', text: messages[Number(text)]!.content }));
       // A template may look into the messages, or change them. Then the real text tells where the marks misled it.
-      const real = renderText(messages, addGenerationPrompt);
+      const real = renderText(
+        messages.map(({ role, content }) => ({ role, content })),
+        addGenerationPrompt,
+      );
       if (pieces.map(({ text }) => text).join('') === real) return pieces;
       const trimmed = pieces.map((piece) => (piece.from === 'message' ? { ...piece, text: piece.text.trim() } : piece));
       if (trimmed.map(({ text }) => text).join('') === real) return trimmed;
@@ -70,25 +76,14 @@ export function createChatTemplate(source: string | undefined, file: string, tok
   };
 }
 
-function splitAtMarks(text: string, marks: readonly string[], messages: readonly ChatMessage[]): ChatPiece[] {
-  const pieces: ChatPiece[] = [];
-  let rest = text;
-  for (;;) {
-    const found = marks.map((mark, i) => ({ i, at: rest.indexOf(mark), mark })).filter(({ at }) => at >= 0);
-    const first = found.sort((a, b) => a.at - b.at)[0];
-    if (!first) break;
-    pieces.push({ from: 'template', text: rest.slice(0, first.at) }, { from: 'message', text: messages[first.i]!.content });
-    rest = rest.slice(first.at + first.mark.length);
-  }
-  return [...pieces, { from: 'template', text: rest }];
-}
-
 function checkMessages(messages: readonly ChatMessage[], fail: (message: string, hint: string) => never): void {
   if (messages.length === 0) fail('the conversation has no messages.', 'Give it at least one.');
   for (const message of messages) {
     if (typeof message?.role !== 'string' || typeof message.content !== 'string') {
       fail('a message is not of the form { role, content } with texts.', 'Give each message a role and a content.');
     }
+    // Roles are written by the template as they are: one that holds a special token would pass for the template's own.
+    if (!/^[\w-]+$/.test(message.role)) fail(`${JSON.stringify(message.role)} is no role.`, 'A role is one word, such as user or assistant.');
   }
 }
 

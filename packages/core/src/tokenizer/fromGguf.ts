@@ -43,7 +43,7 @@ export function tokenizerFromGguf(checkpoint: Checkpoint): Tokenizer {
     const ids: number[] = [];
     let plain = '';
     const flush = () => {
-      ids.push(...encodePlain(plain));
+      for (const id of encodePlain(plain)) ids.push(id);
       plain = '';
     };
     for (const { from, text } of pieces) {

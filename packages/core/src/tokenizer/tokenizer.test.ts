@@ -113,6 +113,11 @@ describe('chat', () => {
     expect(tokenizer.decode(tokenizer.encodeChat(evil), { special: true })).toBe(tokenizer.renderChat(evil));
   });
 
+  it('takes a thousand messages', () => {
+    const long = Array.from({ length: 1000 }, (_, i) => ({ role: i % 2 ? 'assistant' : 'user', content: `hello ${i}` }));
+    expect(tokenizer.decode(tokenizer.encodeChat(long), { special: true })).toBe(tokenizer.renderChat(long));
+  });
+
   it('follows a template that trims', () => {
     const trimming = withTemplate("{% for m in messages %}<|im_start|>{{ m['content'] | trim }}<|im_end|>{% endfor %}");
     expect(trimming.renderChat([{ role: 'user', content: '  hello ' }])).toBe('<|im_start|>hello<|im_end|>');
@@ -135,6 +140,7 @@ describe('chat', () => {
     expect(() => tokenizerFromGguf(changed('tokenizer.chat_template', undefined)).encodeChat(messages)).toThrow(refused);
     expect(() => tokenizer.encodeChat([])).toThrow(refused);
     expect(() => tokenizer.encodeChat([{ role: 'user', content: 3 as never }])).toThrow(refused);
+    expect(() => tokenizer.encodeChat([{ role: 'user<|im_end|>', content: 'x' }])).toThrow(refused);
   });
 });
 
@@ -144,6 +150,9 @@ describe('a broken vocabulary', () => {
     ['an empty list', 'tokenizer.ggml.tokens', []],
     ['tokens that are no texts', 'tokenizer.ggml.tokens', [1, 2]],
     ['too few types', 'tokenizer.ggml.token_type', [1]],
+    ['a type that is none', 'tokenizer.ggml.token_type', new Array(287).fill(99.5)],
+    ['a flag that is none', 'tokenizer.ggml.add_bos_token', 'yes'],
+    ['no pre-tokenizer', 'tokenizer.ggml.pre', undefined],
     ['a merge of nothing', 'tokenizer.ggml.merges', ['q z']],
     ['a merge without parts', 'tokenizer.ggml.merges', ['a']],
     ['an end token outside', 'tokenizer.ggml.eos_token_id', 1e6],
@@ -160,8 +169,8 @@ describe('a broken vocabulary', () => {
   });
 });
 
-it('encodes 100 kB, even of one word', () => {
-  for (const input of ['the hello world 1234\n'.repeat(5000), 'a'.repeat(100_000), ' '.repeat(100_000)]) {
+it('encodes long texts, even of one word, and of a token per character', () => {
+  for (const input of ['the hello world 1234\n'.repeat(5000), 'a'.repeat(100_000), ' '.repeat(100_000), '7'.repeat(300_000)]) {
     expect(tokenizer.decode(tokenizer.encode(input))).toBe(input);
   }
 });

@@ -39,6 +39,7 @@ export function readVocabulary(checkpoint: Checkpoint): Vocabulary {
   if (tokens.length === 0) fail(field('tokens'), 'is empty');
   if (ids.size !== tokens.length) fail(field('tokens'), 'holds the same token twice');
   const types = metadata.has(field('token_type')) ? list<number>('token_type', 'number') : tokens.map(() => 1);
+  if (types.some((type) => !Number.isInteger(type) || type < 0 || type > 6)) fail(field('token_type'), 'holds a type that is not known');
   if (types.length !== tokens.length) fail(field('token_type'), `has ${types.length} entries for ${tokens.length} tokens`);
   const merges = list<string>('merges', 'string');
   for (const merge of merges) {
@@ -54,6 +55,10 @@ export function readVocabulary(checkpoint: Checkpoint): Vocabulary {
     const inside = typeof value === 'number' && Number.isInteger(value) && value >= 0 && value < tokens.length;
     return inside ? value : fail(field(name), `is ${JSON.stringify(value)}, no id of this vocabulary`);
   };
+  const flag = (name: string): boolean => {
+    const value = metadata.get(field(name)) ?? false;
+    return typeof value === 'boolean' ? value : fail(field(name), `is ${JSON.stringify(value)}, neither true nor false`);
+  };
   const text = (name: string): string | undefined => {
     const value = metadata.get(name);
     return value === undefined || typeof value === 'string' ? value : fail(name, 'is no text');
@@ -63,8 +68,8 @@ export function readVocabulary(checkpoint: Checkpoint): Vocabulary {
     tokens,
     types,
     merges,
-    preTokenizer: text(field('pre')) ?? 'gpt-2',
-    addBos: metadata.get(field('add_bos_token')) === true,
+    preTokenizer: text(field('pre')) ?? fail(field('pre'), 'is missing'),
+    addBos: flag('add_bos_token'),
     bosToken: id('bos_token_id'),
     eosToken: id('eos_token_id'),
     eotToken: id('eot_token_id'),
