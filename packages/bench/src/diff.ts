@@ -94,7 +94,7 @@ export function diffResults(a: BenchmarkResult, b: BenchmarkResult): Diff {
     ['decode tokens per second', decodeRate, true],
     ['time to first token', (run) => run.timeToFirstTokenMs, false],
     ['total time', (run) => run.totalSeconds, false],
-    ['peak memory', (run) => run.peakMb ?? Number.NaN, false],
+    ['peak memory', (run) => run.peakBytes, false],
   ];
   for (const armA of a.arms) {
     const armB = armOf(b, armA.name);

@@ -37,14 +37,25 @@ function argmax(logits: Float32Array): number {
  * Profiles `steps` steps of one token each, after the prompt has been read, which does not count.
  * Undefined where the backend keeps no times. @throws LLMOPT_SLOTS_EXHAUSTED and what `forward` throws
  */
-export async function profileDecode(pipeline: Pipeline, prompt: readonly number[], steps: number): Promise<Profile | undefined> {
+export async function profileDecode(
+  pipeline: Pipeline,
+  prompt: readonly number[],
+  steps: number,
+): Promise<Profile | undefined> {
   const slot = pipeline.acquireSlot();
   if (slot === undefined) {
-    throw new LlmoptError('LLMOPT_SLOTS_EXHAUSTED', 'No slot is free to profile in.', { hint: 'End running streams first.' });
+    throw new LlmoptError('LLMOPT_SLOTS_EXHAUSTED', 'No slot is free to profile in.', {
+      hint: 'End running streams first.',
+    });
   }
   const forward = async (tokens: readonly number[], from: number) => {
     const positions = tokens.map((_, row) => from + row);
-    const { logits } = await pipeline.forward({ tokens, slots: tokens.map(() => slot), positions, logits: [tokens.length - 1] });
+    const { logits } = await pipeline.forward({
+      tokens,
+      slots: tokens.map(() => slot),
+      positions,
+      logits: [tokens.length - 1],
+    });
     return argmax(logits);
   };
   try {

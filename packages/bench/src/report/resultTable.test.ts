@@ -24,7 +24,9 @@ describe('resultReport', () => {
   });
 
   it('says slower, and says when nothing is shown', () => {
-    expect(lines(fakeRecord({ milliseconds: [8, 10] }))).toContainEqual(expect.arrayContaining(['0.80x (0.80 to 0.80), slower']));
+    expect(lines(fakeRecord({ milliseconds: [8, 10] }))).toContainEqual(
+      expect.arrayContaining(['0.80x (0.80 to 0.80), slower']),
+    );
     expect(lines(fakeRecord({ milliseconds: [8, 8] }))).toContainEqual(
       expect.arrayContaining(['1.00x (1.00 to 1.00), no difference shown']),
     );
