@@ -2,7 +2,7 @@ import { buildGraph } from '../src/architectures/index.ts';
 import type { Backend, Executable } from '../src/backends/backend.ts';
 import type { Graph } from '../src/graph/graph.ts';
 import { contiguousKvCache } from '../src/kv/contiguous.ts';
-import { randomModel, type RandomModelSizes } from './randomModel.ts';
+import { type RandomModelSizes, randomModel } from './randomModel.ts';
 
 export interface CompileSizes {
   slots?: number;
@@ -48,7 +48,11 @@ export async function forwardPieces(executable: Executable, pieces: readonly Pie
 }
 
 /** Logits of a sequence fed in pieces of the given lengths, alone. */
-export async function forwardAlone(executable: Executable, tokens: readonly number[], chunk = tokens.length): Promise<Float32Array[]> {
+export async function forwardAlone(
+  executable: Executable,
+  tokens: readonly number[],
+  chunk = tokens.length,
+): Promise<Float32Array[]> {
   const slot = executable.kv.acquire()!;
   const out: Float32Array[] = [];
   for (let at = 0; at < tokens.length; at += chunk) {

@@ -1,5 +1,10 @@
 import { groupLinears, isOutputMajor } from '../src/backends/wasm/packing/groups.ts';
-import { channelInt8Layout, packChannelInt8, packRowsInt8, rowInt8Layout } from '../src/backends/wasm/packing/layouts.ts';
+import {
+  channelInt8Layout,
+  packChannelInt8,
+  packRowsInt8,
+  rowInt8Layout,
+} from '../src/backends/wasm/packing/layouts.ts';
 import { type Graph, type Param, withParams } from '../src/graph/graph.ts';
 
 /** The graph with the weights that the int8 mode really uses: quantised, and turned back into float32 by plain loops. */
@@ -7,7 +12,11 @@ export async function quantizedGraph(graph: Graph): Promise<Graph> {
   const params = new Map<string, Param>();
   const replace = (name: string, shape: readonly number[], data: Float32Array) => {
     const width = shape[1]!;
-    params.set(name, { shape, key: name, read: async (rows) => (rows ? data.slice(rows[0] * width, rows[1] * width) : data) });
+    params.set(name, {
+      shape,
+      key: name,
+      read: async (rows) => (rows ? data.slice(rows[0] * width, rows[1] * width) : data),
+    });
   };
   for (const op of graph.ops) {
     if (op.kind !== 'embed' && !(op.kind === 'linear' && isOutputMajor(op, graph))) continue;

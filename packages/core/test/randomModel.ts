@@ -17,7 +17,18 @@ export interface RandomModelSizes {
 /** A Llama checkpoint in memory with random weights of a sensible scale, for any sizes. */
 export function randomModel(sizes: Partial<RandomModelSizes> = {}): Checkpoint {
   const { seed, layers, width, heads, kvHeads, headDim, ffn, vocabulary, context, untied }: RandomModelSizes = {
-    ...{ seed: 1, layers: 2, width: 48, heads: 4, kvHeads: 2, headDim: 12, ffn: 80, vocabulary: 101, context: 64, untied: false },
+    ...{
+      seed: 1,
+      layers: 2,
+      width: 48,
+      heads: 4,
+      kvHeads: 2,
+      headDim: 12,
+      ffn: 80,
+      vocabulary: 101,
+      context: 64,
+      untied: false,
+    },
     ...sizes,
   };
   const shapes: [string, number[]][] = [
@@ -46,7 +57,9 @@ export function randomModel(sizes: Partial<RandomModelSizes> = {}): Checkpoint {
     const scale = shape.length === 1 ? 0 : 1.7 / Math.sqrt(shape[1]!);
     data.set(
       name,
-      Float32Array.from({ length }, () => (shape.length === 1 ? 0.5 + random() : (random() + random() + random() - 1.5) * 2 * scale)),
+      Float32Array.from({ length }, () =>
+        shape.length === 1 ? 0.5 + random() : (random() + random() + random() - 1.5) * 2 * scale,
+      ),
     );
     tensors.set(name, { name, shape, type: 'F32', byteLength: length * 4 });
   }

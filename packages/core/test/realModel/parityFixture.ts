@@ -59,7 +59,10 @@ export async function measureParity(executable: Executable, windows: readonly nu
       });
       const width = logits.length / rows.length;
       rows.forEach((_, i) => {
-        const result = fixture.compare(window * fixture.windowLength + at + i, logits.subarray(i * width, (i + 1) * width));
+        const result = fixture.compare(
+          window * fixture.windowLength + at + i,
+          logits.subarray(i * width, (i + 1) * width),
+        );
         kl += result.kl;
         same += Number(result.sameTop);
         count++;
