@@ -1,0 +1,13 @@
+/** Codes of the errors that @llmopt/schema and @llmopt/viz throw. */
+export type ResultErrorCode = 'LLMOPT_RESULT_INVALID' | 'LLMOPT_CHART_WRITE_FAILED';
+
+/** An error with a stable `code` to test for; the message says what was wrong and where. */
+export class ResultError extends Error {
+  readonly code: ResultErrorCode;
+
+  constructor(code: ResultErrorCode, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.name = 'ResultError';
+    this.code = code;
+  }
+}

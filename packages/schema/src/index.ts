@@ -1,0 +1,2 @@
+export * from './benchmarkResult.ts';
+export * from './errors.ts';
