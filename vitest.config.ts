@@ -5,7 +5,9 @@ const source = (name: string) => fileURLToPath(new URL(`packages/${name}/src/ind
 
 export default defineConfig({
   resolve: {
-    alias: Object.fromEntries(['core', 'larosa', 'schema', 'viz', 'bench'].map((name) => [`@llmopt/${name}`, source(name)])),
+    alias: Object.fromEntries(
+      ['core', 'larosa', 'schema', 'viz', 'bench'].map((name) => [`@llmopt/${name}`, source(name)]),
+    ),
   },
   test: {
     include: ['packages/*/{src,test}/**/*.test.ts', 'examples/**/*.test.ts', 'tools/**/*.test.mjs'],

@@ -19,7 +19,9 @@ beforeAll(async () => {
 afterAll(() => rm(folder, { recursive: true }));
 
 const example = (name: string, ...args: string[]) =>
-  run(process.execPath, [path.join(import.meta.dirname, name), ...args], { env: { ...process.env, LLMOPT_CACHE: folder } });
+  run(process.execPath, [path.join(import.meta.dirname, name), ...args], {
+    env: { ...process.env, LLMOPT_CACHE: folder },
+  });
 
 describe('examples', () => {
   it('compose.mjs streams an answer and its figures', async () => {

@@ -1,6 +1,5 @@
 // Compiles AssemblyScript kernels and writes them as a TypeScript module: node tools/build-wasm.mjs ENTRY OUT.generated.ts
 import { readFile, rename, writeFile } from 'node:fs/promises';
-import { pathToFileURL } from 'node:url';
 import asc from 'assemblyscript/asc';
 import { checkKernelModule } from './check-kernel-module.mjs';
 
@@ -22,14 +21,24 @@ export async function compileKernels(entry) {
   return binary;
 }
 
-async function main([entry, out]) {
-  if (!entry || !out) throw new Error('Usage: node tools/build-wasm.mjs ENTRY OUT.generated.ts');
+/** Compiles, checks and writes; the file stays as it is when nothing changed, so that its time stamp means something. */
+export async function buildKernels(entry, out) {
   const binary = await compileKernels(entry);
   checkKernelModule(binary, entry);
-  const source = `// Made from ${entry} by tools/build-wasm.mjs.\nexport const wasmBase64 =\n  '${Buffer.from(binary).toString('base64')}';\n`;
+  const base64 = Buffer.from(binary).toString('base64');
+  const source = `// Made from ${entry} by tools/build-wasm.mjs.\nexport const wasmBase64 =\n  '${base64}';\n`;
   if ((await readFile(out, 'utf8').catch(() => '')) === source) return;
-  await writeFile(`${out}.tmp`, source);
-  await rename(`${out}.tmp`, out);
+  const temporary = `${out}.${process.pid}.tmp`;
+  await writeFile(temporary, source);
+  await rename(temporary, out);
 }
 
-if (import.meta.url === pathToFileURL(process.argv[1]).href) await main(process.argv.slice(2));
+if (import.meta.main) {
+  const [entry, out] = process.argv.slice(2);
+  if (!entry || !out) {
+    console.error('Usage: node tools/build-wasm.mjs ENTRY OUT.generated.ts');
+    process.exitCode = 2;
+  } else {
+    await buildKernels(entry, out);
+  }
+}

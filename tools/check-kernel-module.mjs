@@ -11,13 +11,20 @@ export function checkKernelModule(binary, name) {
   };
   for (const { id, payload } of walk(binary)) {
     if (id === sections.data && payload[0] !== 0) {
-      refuse('the module has static data, which would overwrite that of other modules on the same memory.', 'Use no string, array literal or table; compute constants or take them as arguments.');
+      refuse(
+        'the module has static data, which would overwrite that of other modules on the same memory.',
+        'Use no string, array literal or table; compute constants or take them as arguments.',
+      );
     }
-    if (id === sections.start) refuse('the module runs code when it is instantiated.', 'Use no top-level statements and no lazy globals.');
+    if (id === sections.start)
+      refuse('the module runs code when it is instantiated.', 'Use no top-level statements and no lazy globals.');
   }
   for (const { module, name: field } of WebAssembly.Module.imports(new WebAssembly.Module(binary))) {
     if (`${module}.${field}` !== 'env.memory') {
-      refuse(`the module imports ${module}.${field}; kernels get env.memory and nothing else.`, 'Avoid what needs the host: abort, console, Date, Math.random.');
+      refuse(
+        `the module imports ${module}.${field}; kernels get env.memory and nothing else.`,
+        'Avoid what needs the host: abort, console, Date, Math.random.',
+      );
     }
   }
 }

@@ -3,7 +3,7 @@ import { checkKernelModule } from './check-kernel-module.mjs';
 
 const header = '0061736d01000000';
 const module = (...parts) => Buffer.from(header + parts.join(''), 'hex');
-const memoryImport = '021201' + '03656e76' + '066d656d6f7279' + '0203018080 04'.replace(' ', '');
+const memoryImport = ['021201', '03656e76', '066d656d6f7279', '020301808004'].join('');
 const type = '010401600000';
 
 it('takes a module that only imports the shared memory', () => {
@@ -12,7 +12,9 @@ it('takes a module that only imports the shared memory', () => {
 
 it('refuses static data', () => {
   // One segment of one byte at address 8.
-  expect(() => checkKernelModule(module(memoryImport, '0b0701' + '0041080b' + '0141'), 'data')).toThrow(/data: the module has static data/);
+  expect(() => checkKernelModule(module(memoryImport, '0b0701' + '0041080b' + '0141'), 'data')).toThrow(
+    /data: the module has static data/,
+  );
 });
 
 it('refuses code that runs by itself', () => {

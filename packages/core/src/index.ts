@@ -1,21 +1,47 @@
-export type { Backend, Batch, Capability, CompileOptions, Executable, ForwardResult, MemoryReport, Profile } from './backends/backend.ts';
-export { reference } from './backends/reference/index.ts';
-export { abiVersion, float32Bits, type WasmCall, type WasmKernel, type WasmLayout, type WasmModule, type WasmValue } from './backends/wasm/abi.ts';
-export { wasm, type WasmOptions } from './backends/wasm/index.ts';
 export { architectures, buildGraph } from './architectures/index.ts';
+export type {
+  Backend,
+  Batch,
+  Capability,
+  CompileOptions,
+  Executable,
+  ForwardResult,
+  MemoryReport,
+  Profile,
+} from './backends/backend.ts';
+export type { ReferenceContext } from './backends/reference/context.ts';
+export { reference } from './backends/reference/index.ts';
+export {
+  abiVersion,
+  float32Bits,
+  type WasmCall,
+  type WasmKernel,
+  type WasmLayout,
+  type WasmModule,
+  type WasmValue,
+} from './backends/wasm/abi.ts';
+export { type WasmOptions, wasm } from './backends/wasm/index.ts';
 export * from './checkpoint/index.ts';
-export { errorCatalogue, type ErrorCode, type ErrorDetails, LlmoptError } from './errors.ts';
+export { type ErrorCode, type ErrorDetails, errorCatalogue, LlmoptError } from './errors.ts';
 export { checkGraph } from './graph/check.ts';
 export { describeGraph } from './graph/describe.ts';
-export { type Graph, mapOps, type ModelConfig, type Param, type ValueInfo, withParams } from './graph/graph.ts';
+export { type Graph, type ModelConfig, mapOps, type Param, type ValueInfo, withParams } from './graph/graph.ts';
 export { contiguousKvCache } from './kv/contiguous.ts';
 export type { KvBytes, KvCache, KvCacheProvider, KvLayout } from './kv/kvCache.ts';
 export { defineOp, type OpDefinition, type ShapeContext } from './ops/define.ts';
 export type { CoreOp, CustomOp, LinearOp, Op } from './ops/op.ts';
-export type { ReferenceContext } from './backends/reference/context.ts';
 export { createPipeline } from './pipeline/createPipeline.ts';
 export type * from './pipeline/types.ts';
 export { type HookKind, hooks } from './plugin/hooks.ts';
 export type { Plan } from './plugin/plan.ts';
-export { type Claim, definePlugin, type Fidelity, type GenerateRequest, type Hooks, type Plugin, type Sequence, type StepEvent } from './plugin/plugin.ts';
+export {
+  type Claim,
+  definePlugin,
+  type Fidelity,
+  type GenerateRequest,
+  type Hooks,
+  type Plugin,
+  type Sequence,
+  type StepEvent,
+} from './plugin/plugin.ts';
 export * from './tokenizer/index.ts';

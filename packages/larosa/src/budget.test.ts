@@ -17,17 +17,27 @@ describe('keptChannels', () => {
 
   it('always keeps at least one channel and never more than there are', () => {
     fc.assert(
-      fc.property(fc.integer({ min: 1, max: 20_000 }), fc.double({ min: 0, max: 0.99, noNaN: true }), fc.double({ min: 0, max: 10, noNaN: true }), (width, sparsity, coefficient) => {
-        const kept = keptChannels(width, sparsity, coefficient);
-        expect(kept).toBeGreaterThanOrEqual(1);
-        expect(kept).toBeLessThanOrEqual(width);
-      }),
+      fc.property(
+        fc.integer({ min: 1, max: 20_000 }),
+        fc.double({ min: 0, max: 0.99, noNaN: true }),
+        fc.double({ min: 0, max: 10, noNaN: true }),
+        (width, sparsity, coefficient) => {
+          const kept = keptChannels(width, sparsity, coefficient);
+          expect(kept).toBeGreaterThanOrEqual(1);
+          expect(kept).toBeLessThanOrEqual(width);
+        },
+      ),
     );
   });
 });
 
 it('spreads the sparsity so that the bytes of SmolLM2-135M come out as asked', () => {
-  const sizes = { attentionInput: [960, 576], attentionOutput: [576, 576], ffnInput: [3072, 576], ffnMiddle: [576, 1536] } as const;
+  const sizes = {
+    attentionInput: [960, 576],
+    attentionOutput: [576, 576],
+    ffnInput: [3072, 576],
+    ffnMiddle: [576, 1536],
+  } as const;
   let skipped = 0;
   let total = 0;
   for (const [site, [outputs, inputs]] of Object.entries(sizes)) {
@@ -39,7 +49,9 @@ it('spreads the sparsity so that the bytes of SmolLM2-135M come out as asked', (
 
 describe('checkBudget', () => {
   it.each([-0.1, 1, 1.5, Number.NaN])('refuses a sparsity of %f', (sparsity) => {
-    expect(() => checkBudget(sparsity, defaultCoefficients)).toThrow(expect.objectContaining({ code: 'LLMOPT_OPTION_INVALID' }));
+    expect(() => checkBudget(sparsity, defaultCoefficients)).toThrow(
+      expect.objectContaining({ code: 'LLMOPT_OPTION_INVALID' }),
+    );
   });
   it('refuses a negative coefficient by its name', () => {
     expect(() => checkBudget(0.4, { ...defaultCoefficients, ffnInput: -1 })).toThrow(/ffnInput/);

@@ -25,13 +25,20 @@ export function keptChannels(width: number, sparsity: number, coefficient: numbe
 /** @throws LLMOPT_OPTION_INVALID */
 export function checkBudget(sparsity: number, coefficients: Readonly<Record<Site, number>>): void {
   if (!(sparsity >= 0 && sparsity < 1)) {
-    throw new LlmoptError('LLMOPT_OPTION_INVALID', `larosa: sparsity is ${sparsity}; a number from 0 up to, but not including, 1 is allowed.`, {
-      hint: '0.4 skips 40 % of the weights of the layers.',
-    });
+    throw new LlmoptError(
+      'LLMOPT_OPTION_INVALID',
+      `larosa: sparsity is ${sparsity}; a number from 0 up to, but not including, 1 is allowed.`,
+      {
+        hint: '0.4 skips 40 % of the weights of the layers.',
+      },
+    );
   }
   for (const site of sites) {
     if (!(coefficients[site] >= 0 && coefficients[site] <= 10)) {
-      throw new LlmoptError('LLMOPT_OPTION_INVALID', `larosa: the coefficient of ${site} is ${coefficients[site]}; a number from 0 to 10 is allowed.`);
+      throw new LlmoptError(
+        'LLMOPT_OPTION_INVALID',
+        `larosa: the coefficient of ${site} is ${coefficients[site]}; a number from 0 to 10 is allowed.`,
+      );
     }
   }
 }

@@ -4,7 +4,8 @@ import { describe, expect, it } from 'vitest';
 import { compile, forwardAlone, forwardPieces, randomGraph } from '../../core/test/backends.ts';
 import { larosa } from './larosa.ts';
 
-const sparse = async (sparsity: number, sizes: Parameters<typeof randomGraph>[0] = {}) => larosa({ sparsity }).graph!(randomGraph(sizes));
+const sparse = async (sparsity: number, sizes: Parameters<typeof randomGraph>[0] = {}) =>
+  larosa({ sparsity }).graph!(randomGraph(sizes));
 
 describe('larosa', () => {
   it('puts one list in front of each input of a layer, which describe shows', async () => {
@@ -12,7 +13,9 @@ describe('larosa', () => {
     const text = describeGraph(graph);
     expect(graph.ops.filter((op) => op.kind === 'larosa.sparsify')).toHaveLength(4);
     expect(text).toContain('0.attentionNorm.channels [rows, ≤48] = larosa.sparsify(0.attentionNorm, keep=28)');
-    expect(text).toContain('0.query [rows, 48] = linear(0.attentionNorm, channels=0.attentionNorm.channels, blk.0.attn_q.weight [48, 48])');
+    expect(text).toContain(
+      '0.query [rows, 48] = linear(0.attentionNorm, channels=0.attentionNorm.channels, blk.0.attn_q.weight [48, 48])',
+    );
     expect(text).toContain('0.gated.channels [rows, ≤80] = larosa.sparsify(0.gated, keep=24)');
     // The head stays dense.
     expect(text).toContain('logits [logit rows, 101] = linear(final, token_embd.weight [101, 48])');
@@ -71,7 +74,10 @@ describe('larosa', () => {
   });
 
   it('reports the share of weights that a token skips', async () => {
-    const plugin = larosa({ sparsity: 0.5, coefficients: { attentionInput: 1, attentionOutput: 1, ffnInput: 1, ffnMiddle: 1 } });
+    const plugin = larosa({
+      sparsity: 0.5,
+      coefficients: { attentionInput: 1, attentionOutput: 1, ffnInput: 1, ffnMiddle: 1 },
+    });
     await plugin.graph!(randomGraph());
     expect(plugin.metrics!()['larosa.skippedWeightShare']).toBeCloseTo(0.5, 2);
   });

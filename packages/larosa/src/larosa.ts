@@ -1,4 +1,13 @@
-import { type CustomOp, definePlugin, type Graph, type LinearOp, LlmoptError, mapOps, type Op, type Plugin } from '@llmopt/core';
+import {
+  type CustomOp,
+  definePlugin,
+  type Graph,
+  type LinearOp,
+  LlmoptError,
+  mapOps,
+  type Op,
+  type Plugin,
+} from '@llmopt/core';
 import { checkBudget, defaultCoefficients, keptChannels, type Site } from './budget.ts';
 import { sparsifyDefinition } from './sparsify.ts';
 
@@ -28,7 +37,9 @@ export function larosa(options: LarosaOptions): Plugin {
     after: ['adaptivocab'],
     requires: ['channels'],
     graph(graph) {
-      const { rewritten, skipped, total } = sparsifyGraph(graph, (site, width) => keptChannels(width, sparsity, coefficients[site]));
+      const { rewritten, skipped, total } = sparsifyGraph(graph, (site, width) =>
+        keptChannels(width, sparsity, coefficients[site]),
+      );
       skippedWeightShare = skipped / total;
       return rewritten;
     },
@@ -38,7 +49,9 @@ export function larosa(options: LarosaOptions): Plugin {
 
 /** Puts a sparsify op in front of the projections of each layer; those that share an input share the list. */
 export function sparsifyGraph(graph: Graph, keep: (site: Site, width: number) => number) {
-  const producers = new Map<string, Op>(graph.ops.flatMap((op) => Object.values<string>(op.outputs).map((name) => [name, op] as const)));
+  const producers = new Map<string, Op>(
+    graph.ops.flatMap((op) => Object.values<string>(op.outputs).map((name) => [name, op] as const)),
+  );
   const lists = new Map<string, string>();
   let skipped = 0;
   let total = 0;
@@ -84,8 +97,13 @@ function siteOf(op: LinearOp, producers: ReadonlyMap<string, Op>, graph: Graph):
 /** Whether a projection of this value ends in attention, directly or through rope. */
 function feedsAttention(input: string, graph: Graph): boolean {
   const projected = new Set(
-    graph.ops.filter((op) => op.kind === 'linear' && op.inputs.input === input).map((op) => (op as LinearOp).outputs.output),
+    graph.ops
+      .filter((op) => op.kind === 'linear' && op.inputs.input === input)
+      .map((op) => (op as LinearOp).outputs.output),
   );
-  for (const op of graph.ops) if (op.kind === 'rope' && projected.has(op.inputs.input)) projected.add(op.outputs.output);
-  return graph.ops.some((op) => op.kind === 'attention' && Object.values(op.inputs).some((name) => projected.has(name)));
+  for (const op of graph.ops)
+    if (op.kind === 'rope' && projected.has(op.inputs.input)) projected.add(op.outputs.output);
+  return graph.ops.some(
+    (op) => op.kind === 'attention' && Object.values(op.inputs).some((name) => projected.has(name)),
+  );
 }

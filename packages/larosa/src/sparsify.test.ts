@@ -61,7 +61,9 @@ describe('the wasm kernel', () => {
 });
 
 it('a sparse graph gives the same logits on wasm as on the reference', async () => {
-  const { rewritten } = sparsifyGraph(randomGraph({ width: 72, ffn: 200 }), (_site, inputs) => Math.floor(inputs * 0.6));
+  const { rewritten } = sparsifyGraph(randomGraph({ width: 72, ffn: 200 }), (_site, inputs) =>
+    Math.floor(inputs * 0.6),
+  );
   const tokens = Array.from({ length: 12 }, (_, i) => (i * 17) % 101);
   const run = async (backend: Parameters<typeof compile>[0]) => {
     const executable = await compile(backend, rewritten);

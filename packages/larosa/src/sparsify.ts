@@ -1,4 +1,4 @@
-import { abiVersion, type CustomOp, defineOp, type WasmLayout } from '@llmopt/core';
+import { type abiVersion, type CustomOp, defineOp, type WasmLayout } from '@llmopt/core';
 import { wasmBase64 } from './kernels.generated.ts';
 
 /** Attributes of the op: how many channels of each row stay alive. */
@@ -21,7 +21,10 @@ export const sparsifyDefinition = defineOp({
   shape(op, context) {
     const input = context.value('input', 'float');
     const { keep } = op.attributes as SparsifyAttributes;
-    context.require(Number.isInteger(keep) && keep >= 1 && keep <= input.width, `keep is ${keep}, not in 1 … ${input.width}`);
+    context.require(
+      Number.isInteger(keep) && keep >= 1 && keep <= input.width,
+      `keep is ${keep}, not in 1 … ${input.width}`,
+    );
     return { channels: { ...input, kind: 'channels' } };
   },
   kernels: {
@@ -43,7 +46,16 @@ export const sparsifyDefinition = defineOp({
         return [
           {
             kernel: 'sparsify',
-            args: [layout.rows(op.inputs.input!), input.pointer, input.stride, input.width, keep, output.pointer, output.stride, histograms],
+            args: [
+              layout.rows(op.inputs.input!),
+              input.pointer,
+              input.stride,
+              input.width,
+              keep,
+              output.pointer,
+              output.stride,
+              histograms,
+            ],
           },
         ];
       },

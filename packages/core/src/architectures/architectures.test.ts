@@ -5,7 +5,10 @@ import { checkGraph } from '../graph/check.ts';
 import { buildGraph } from './index.ts';
 
 const model = randomModel();
-const withMetadata = (field: string, value: unknown): Checkpoint => ({ ...model, metadata: new Map([...model.metadata, [field, value as number]]) });
+const withMetadata = (field: string, value: unknown): Checkpoint => ({
+  ...model,
+  metadata: new Map([...model.metadata, [field, value as number]]),
+});
 const without = (name: string): Checkpoint => {
   const metadata = new Map(model.metadata);
   const tensors = new Map(model.tensors);
@@ -27,17 +30,44 @@ describe('buildGraph', () => {
   });
 
   it.each<[string, Checkpoint, string, RegExp]>([
-    ['an unknown architecture', { ...model, architecture: 'hal9000' }, 'LLMOPT_ARCHITECTURE_UNKNOWN', /"hal9000", which is not known\. Known architectures: llama/],
-    ['a name that every object has', { ...model, architecture: 'constructor' }, 'LLMOPT_ARCHITECTURE_UNKNOWN', /constructor/],
+    [
+      'an unknown architecture',
+      { ...model, architecture: 'hal9000' },
+      'LLMOPT_ARCHITECTURE_UNKNOWN',
+      /"hal9000", which is not known\. Known architectures: llama/,
+    ],
+    [
+      'a name that every object has',
+      { ...model, architecture: 'constructor' },
+      'LLMOPT_ARCHITECTURE_UNKNOWN',
+      /constructor/,
+    ],
     ['a missing tensor', without('blk.1.ffn_up.weight'), 'LLMOPT_TENSOR_MISSING', /no tensor "blk\.1\.ffn_up\.weight"/],
     ['a missing field', without('llama.block_count'), 'LLMOPT_METADATA_MISSING', /llama\.block_count/],
-    ['a tensor of another shape', withMetadata('llama.feed_forward_length', 81), 'LLMOPT_TENSOR_SHAPE', /blk\.0\.ffn_gate\.weight.*\[80,48\].*\[81,48\]/],
+    [
+      'a tensor of another shape',
+      withMetadata('llama.feed_forward_length', 81),
+      'LLMOPT_TENSOR_SHAPE',
+      /blk\.0\.ffn_gate\.weight.*\[80,48\].*\[81,48\]/,
+    ],
     ['a huge number of layers', withMetadata('llama.block_count', 1e9), 'LLMOPT_METADATA_INVALID', /block_count/],
     ['half a head', withMetadata('llama.attention.head_count', 4.5), 'LLMOPT_METADATA_INVALID', /whole number/],
     ['text for a number', withMetadata('llama.attention.head_count', 'four'), 'LLMOPT_METADATA_INVALID', /"four"/],
-    ['heads that do not share evenly', withMetadata('llama.attention.head_count_kv', 3), 'LLMOPT_METADATA_INVALID', /share 3 KV heads/],
-    ['scaled rotary positions', withMetadata('llama.rope.scaling.type', 'yarn'), 'LLMOPT_METADATA_INVALID', /rope\.scaling\.type.*"yarn"/],
+    [
+      'heads that do not share evenly',
+      withMetadata('llama.attention.head_count_kv', 3),
+      'LLMOPT_METADATA_INVALID',
+      /share 3 KV heads/,
+    ],
+    [
+      'scaled rotary positions',
+      withMetadata('llama.rope.scaling.type', 'yarn'),
+      'LLMOPT_METADATA_INVALID',
+      /rope\.scaling\.type.*"yarn"/,
+    ],
   ])('refuses %s', (_, checkpoint, code, message) => {
-    expect(() => buildGraph(checkpoint)).toThrow(expect.objectContaining({ code, message: expect.stringMatching(message) }));
+    expect(() => buildGraph(checkpoint)).toThrow(
+      expect.objectContaining({ code, message: expect.stringMatching(message) }),
+    );
   });
 });

@@ -22,14 +22,21 @@ export function readConfig(checkpoint: Checkpoint) {
       });
     }
     if (typeof value !== 'number' || !Number.isFinite(value) || value <= 0 || value > (limits[field] ?? 2 ** 31)) {
-      throw new LlmoptError('LLMOPT_METADATA_INVALID', `"${name}" of ${checkpoint.path} is ${JSON.stringify(value)}; a positive number in a sensible range was expected.`, { where });
+      throw new LlmoptError(
+        'LLMOPT_METADATA_INVALID',
+        `"${name}" of ${checkpoint.path} is ${JSON.stringify(value)}; a positive number in a sensible range was expected.`,
+        { where },
+      );
     }
     return value;
   }
   function count(field: string, fallback?: number): number {
     const value = number(field, fallback);
     if (Number.isInteger(value)) return value;
-    throw new LlmoptError('LLMOPT_METADATA_INVALID', `"${architecture}.${field}" of ${checkpoint.path} is ${value}; a whole number was expected.`);
+    throw new LlmoptError(
+      'LLMOPT_METADATA_INVALID',
+      `"${architecture}.${field}" of ${checkpoint.path} is ${value}; a whole number was expected.`,
+    );
   }
 
   const width = count('embedding_length');
@@ -38,7 +45,10 @@ export function readConfig(checkpoint: Checkpoint) {
   const headDim = count('attention.key_length', width / heads);
   const embedding = checkpoint.tensors.get('token_embd.weight');
   if (heads % kvHeads !== 0) {
-    throw new LlmoptError('LLMOPT_METADATA_INVALID', `${checkpoint.path} has ${heads} heads, which cannot share ${kvHeads} KV heads evenly.`);
+    throw new LlmoptError(
+      'LLMOPT_METADATA_INVALID',
+      `${checkpoint.path} has ${heads} heads, which cannot share ${kvHeads} KV heads evenly.`,
+    );
   }
   const config: ModelConfig = {
     architecture,

@@ -8,10 +8,16 @@ export const architectures: Readonly<Record<string, (checkpoint: Checkpoint) => 
 
 /** The graph of a checkpoint. @throws LLMOPT_ARCHITECTURE_UNKNOWN, and what the architecture throws */
 export function buildGraph(checkpoint: Checkpoint): Graph {
-  const build = Object.hasOwn(architectures, checkpoint.architecture) ? architectures[checkpoint.architecture] : undefined;
+  const build = Object.hasOwn(architectures, checkpoint.architecture)
+    ? architectures[checkpoint.architecture]
+    : undefined;
   if (build) return build(checkpoint);
-  throw new LlmoptError('LLMOPT_ARCHITECTURE_UNKNOWN', `${checkpoint.path} is of the architecture "${checkpoint.architecture}", which is not known.`, {
-    where: { file: checkpoint.path, architecture: checkpoint.architecture },
-    hint: `Known architectures: ${Object.keys(architectures).join(', ')}.`,
-  });
+  throw new LlmoptError(
+    'LLMOPT_ARCHITECTURE_UNKNOWN',
+    `${checkpoint.path} is of the architecture "${checkpoint.architecture}", which is not known.`,
+    {
+      where: { file: checkpoint.path, architecture: checkpoint.architecture },
+      hint: `Known architectures: ${Object.keys(architectures).join(', ')}.`,
+    },
+  );
 }

@@ -2,8 +2,8 @@ import type { Checkpoint } from '../checkpoint/checkpoint.ts';
 import { LlmoptError } from '../errors.ts';
 import type { Graph } from '../graph/graph.ts';
 import type { Op } from '../ops/op.ts';
-import { checkpointParams } from './params.ts';
 import { readConfig } from './config.ts';
+import { checkpointParams } from './params.ts';
 
 /**
  * The Llama family: pre-norm blocks, rotary positions, grouped-query attention, SwiGLU.
@@ -25,7 +25,12 @@ export function llama(checkpoint: Checkpoint): Graph {
   } as const;
 
   const ops: Op[] = [
-    { kind: 'embed', inputs: {}, outputs: { output: 'embedded' }, params: { weight: param('token_embd.weight', [vocabularySize, width]) } },
+    {
+      kind: 'embed',
+      inputs: {},
+      outputs: { output: 'embedded' },
+      params: { weight: param('token_embd.weight', [vocabularySize, width]) },
+    },
   ];
   let residual = 'embedded';
   for (let layer = 0; layer < layers; layer++) {
@@ -107,7 +112,12 @@ export function llama(checkpoint: Checkpoint): Graph {
       params: { gain: param('output_norm.weight', [width]) },
       epsilon,
     },
-    { kind: 'linear', inputs: { input: 'final' }, outputs: { output: 'logits' }, params: { weight: param(head, [vocabularySize, width]) } },
+    {
+      kind: 'linear',
+      inputs: { input: 'final' },
+      outputs: { output: 'logits' },
+      params: { weight: param(head, [vocabularySize, width]) },
+    },
   );
   return { config, params, ops, logits: 'logits' };
 }
@@ -117,8 +127,12 @@ function refuseScaledRope(checkpoint: Checkpoint): void {
   const field = `${checkpoint.architecture}.rope.scaling.type`;
   const type = checkpoint.metadata.get(field) ?? 'none';
   if (type === 'none' && !checkpoint.tensors.has('rope_freqs.weight')) return;
-  throw new LlmoptError('LLMOPT_METADATA_INVALID', `${checkpoint.path} scales its rotary positions (${field} is ${JSON.stringify(type)}), which is not supported.`, {
-    where: { file: checkpoint.path, field },
-    hint: 'Use a model without rope scaling.',
-  });
+  throw new LlmoptError(
+    'LLMOPT_METADATA_INVALID',
+    `${checkpoint.path} scales its rotary positions (${field} is ${JSON.stringify(type)}), which is not supported.`,
+    {
+      where: { file: checkpoint.path, field },
+      hint: 'Use a model without rope scaling.',
+    },
+  );
 }

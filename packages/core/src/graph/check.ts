@@ -27,13 +27,18 @@ export function checkGraph(graph: Graph): ReadonlyMap<string, ValueInfo> {
   }
   const logits = values.get(graph.logits);
   if (logits?.kind !== 'float' || logits.rows !== 'logits') {
-    throw new LlmoptError('LLMOPT_GRAPH_INVALID', `The graph's logits, "${graph.logits}", are not made by any op behind selectRows.`);
+    throw new LlmoptError(
+      'LLMOPT_GRAPH_INVALID',
+      `The graph's logits, "${graph.logits}", are not made by any op behind selectRows.`,
+    );
   }
   return values;
 }
 
 function fail(op: Op, message: string): never {
-  throw new LlmoptError('LLMOPT_GRAPH_INVALID', `${opName(op)}: ${message}.`, { where: { op: op.kind, layer: op.layer ?? '' } });
+  throw new LlmoptError('LLMOPT_GRAPH_INVALID', `${opName(op)}: ${message}.`, {
+    where: { op: op.kind, layer: op.layer ?? '' },
+  });
 }
 
 function shapeContext(graph: Graph, op: Op, values: ReadonlyMap<string, ValueInfo>): ShapeContext {

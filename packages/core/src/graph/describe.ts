@@ -13,7 +13,9 @@ function describeOp(op: Op, values: ReadonlyMap<string, ValueInfo>, graph: Graph
     return `${name} [${info.rows === 'batch' ? 'rows' : 'logit rows'}, ${info.kind === 'channels' ? '≤' : ''}${info.width}]`;
   });
   const inputs = Object.entries(op.inputs).map(([role, name]) => (role === 'channels' ? `channels=${name}` : name));
-  const params = Object.values(op.params).map((name) => `${name} [${graph.params.get(name as string)?.shape.join(', ')}]`);
+  const params = Object.values(op.params).map(
+    (name) => `${name} [${graph.params.get(name as string)?.shape.join(', ')}]`,
+  );
   const attributes = attributesOf(op).map(([key, value]) => `${key}=${value}`);
   return `${outputs.join(', ')} = ${op.kind}(${[...inputs, ...params, ...attributes].join(', ')})`;
 }

@@ -30,10 +30,14 @@ export function contiguousKvCache(layout: KvLayout): KvCache {
     length: (slot) => lengths[slot] ?? 0,
     reserve(slot, length) {
       if (length > layout.capacity) {
-        throw new LlmoptError('LLMOPT_KV_FULL', `Slot ${slot} holds ${layout.capacity} tokens; ${length} were asked for.`, {
-          where: { slot, capacity: layout.capacity, asked: length },
-          hint: 'Use a longer contextLength, or shorter prompts.',
-        });
+        throw new LlmoptError(
+          'LLMOPT_KV_FULL',
+          `Slot ${slot} holds ${layout.capacity} tokens; ${length} were asked for.`,
+          {
+            where: { slot, capacity: layout.capacity, asked: length },
+            hint: 'Use a longer contextLength, or shorter prompts.',
+          },
+        );
       }
     },
     commit(slot, length) {

@@ -6,7 +6,10 @@ export const add: CoreOpDefinition<AddOp> = {
   shape(_op, context) {
     const left = context.value('left', 'float');
     const right = context.value('right', 'float');
-    context.require(left.width === right.width && left.rows === right.rows, `left is ${left.width} wide, right ${right.width}`);
+    context.require(
+      left.width === right.width && left.rows === right.rows,
+      `left is ${left.width} wide, right ${right.width}`,
+    );
     return { output: left };
   },
   kernels: {

@@ -1,7 +1,7 @@
-import type { Param, ValueInfo } from '../graph/graph.ts';
-import { LlmoptError } from '../errors.ts';
 import type { ReferenceContext } from '../backends/reference/context.ts';
 import type { WasmKernel } from '../backends/wasm/abi.ts';
+import { LlmoptError } from '../errors.ts';
+import type { Param, ValueInfo } from '../graph/graph.ts';
 import type { CustomOp, Op } from './op.ts';
 
 /** What an op's `shape` sees: its inputs and parameters, already known to exist. */

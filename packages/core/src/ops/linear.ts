@@ -6,7 +6,10 @@ export const linear: CoreOpDefinition<LinearOp> = {
   shape(_op, context) {
     const input = context.value('input', 'float');
     const { shape } = context.param('weight');
-    context.require(shape.length === 2 && shape[1] === input.width, `the weight must be [out, ${input.width}], not [${shape}]`);
+    context.require(
+      shape.length === 2 && shape[1] === input.width,
+      `the weight must be [out, ${input.width}], not [${shape}]`,
+    );
     if (context.has('bias')) {
       const bias = context.param('bias').shape;
       context.require(bias.length === 1 && bias[0] === shape[0], `the bias must be [${shape[0]}], not [${bias}]`);
@@ -30,7 +33,9 @@ export const linear: CoreOpDefinition<LinearOp> = {
       const inputs = context.width('input');
       const outputs = context.width('output');
       for (let row = 0; row < context.rows('input'); row++) {
-        const x = lists ? onlyChannels(input, row * inputs, inputs, lists[row]!) : input.subarray(row * inputs, (row + 1) * inputs);
+        const x = lists
+          ? onlyChannels(input, row * inputs, inputs, lists[row]!)
+          : input.subarray(row * inputs, (row + 1) * inputs);
         for (let out = 0; out < outputs; out++) {
           output[row * outputs + out] = dot(x, weight, out * inputs) + (bias ? bias[out]! : 0);
         }

@@ -30,12 +30,7 @@ export interface RmsNormOp extends OpOf<'rmsNorm', Input, Output, { gain: string
  * input · weightᵀ (+ bias), weight `[out, in]`. With `channels`, only the listed input channels count;
  * a backend skips the others or treats them as zero.
  */
-export type LinearOp = OpOf<
-  'linear',
-  { input: string; channels?: string },
-  Output,
-  { weight: string; bias?: string }
->;
+export type LinearOp = OpOf<'linear', { input: string; channels?: string }, Output, { weight: string; bias?: string }>;
 
 /** Rotary position embedding on heads that lie side by side. */
 export interface RopeOp extends OpOf<'rope', Input, Output, None> {
@@ -75,15 +70,7 @@ export interface CustomOp extends OpOf<`${string}.${string}`, NamedValues, Named
   readonly definition: OpDefinition<CustomOp>;
 }
 
-export type CoreOp =
-  | EmbedOp
-  | RmsNormOp
-  | LinearOp
-  | RopeOp
-  | AttentionOp
-  | GatedActOp
-  | AddOp
-  | SelectRowsOp;
+export type CoreOp = EmbedOp | RmsNormOp | LinearOp | RopeOp | AttentionOp | GatedActOp | AddOp | SelectRowsOp;
 
 export type Op = CoreOp | CustomOp;
 

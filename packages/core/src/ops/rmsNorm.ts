@@ -6,7 +6,10 @@ export const rmsNorm: CoreOpDefinition<RmsNormOp> = {
   shape(op, context) {
     const input = context.value('input', 'float');
     const { shape } = context.param('gain');
-    context.require(shape.length === 1 && shape[0] === input.width, `the gain must be [${input.width}], not [${shape}]`);
+    context.require(
+      shape.length === 1 && shape[0] === input.width,
+      `the gain must be [${input.width}], not [${shape}]`,
+    );
     context.require(op.epsilon > 0, 'epsilon must be above 0');
     return { output: input };
   },

@@ -15,9 +15,15 @@ export const rope: CoreOpDefinition<RopeOp> = {
   kind: 'rope',
   shape(op, context) {
     const input = context.value('input', 'float');
-    context.require(input.rows === 'batch', 'positions are those of the batch, but the input holds only rows that want logits');
+    context.require(
+      input.rows === 'batch',
+      'positions are those of the batch, but the input holds only rows that want logits',
+    );
     context.require(input.width % op.headDim === 0, `width ${input.width} is no multiple of headDim ${op.headDim}`);
-    context.require(op.rotaryDim % 2 === 0 && op.rotaryDim <= op.headDim, `rotaryDim ${op.rotaryDim} must be even and at most headDim`);
+    context.require(
+      op.rotaryDim % 2 === 0 && op.rotaryDim <= op.headDim,
+      `rotaryDim ${op.rotaryDim} must be even and at most headDim`,
+    );
     context.require(op.base > 0, 'base must be above 0');
     return { output: input };
   },

@@ -50,7 +50,17 @@ export async function createPipeline(options: PipelineOptions): Promise<Pipeline
       signal,
     });
     await driver.settle('ready');
-    return assemble({ name: typeof options.model === 'string' ? options.model : checkpoint.path, backend, plan, driver, checkpoint, graph, tokenizer, executable, maxRows: settings.maxRows });
+    return assemble({
+      name: typeof options.model === 'string' ? options.model : checkpoint.path,
+      backend,
+      plan,
+      driver,
+      checkpoint,
+      graph,
+      tokenizer,
+      executable,
+      maxRows: settings.maxRows,
+    });
   } catch (error) {
     await executable?.dispose();
     if (typeof options.model === 'string') await checkpoint.close();
@@ -73,7 +83,13 @@ interface Parts {
 
 function assemble({ name, backend, plan, driver, checkpoint, graph, tokenizer, executable, maxRows }: Parts): Pipeline {
   const scheduler = createScheduler(executable, driver, maxRows);
-  const generate = createGenerator(scheduler, driver, tokenizer, executable.kv.layout.capacity, graph.config.vocabularySize);
+  const generate = createGenerator(
+    scheduler,
+    driver,
+    tokenizer,
+    executable.kv.layout.capacity,
+    graph.config.vocabularySize,
+  );
   const model = {
     name,
     architecture: checkpoint.architecture,
@@ -98,11 +114,15 @@ function assemble({ name, backend, plan, driver, checkpoint, graph, tokenizer, e
     stream: (prompt, options = {}) =>
       createStream((push, signal) => generate(prompt, { ...options, signal }, push), options.signal),
     chat: (messages, options = {}) =>
-      createStream(async (push, signal) => generate(tokenizer.encodeChat(messages), { ...options, signal }, push), options.signal),
+      createStream(
+        async (push, signal) => generate(tokenizer.encodeChat(messages), { ...options, signal }, push),
+        options.signal,
+      ),
     forward: (batch) => scheduler.forward(batch),
     acquireSlot: () => executable.kv.acquire(),
     releaseSlot: (slot) => executable.kv.release(slot),
-    describe: () => describePipeline({ model, backend, plan, graph, memory: executable.memory(), kv: executable.kv.layout }),
+    describe: () =>
+      describePipeline({ model, backend, plan, graph, memory: executable.memory(), kv: executable.kv.layout }),
     memory: () => executable.memory(),
     profile: () => executable.profile(),
     metrics: () => driver.merge('metrics'),
@@ -124,7 +144,9 @@ function backendOf(backend: NonNullable<PipelineOptions['backend']>): Backend {
   if (backend === 'wasm') return wasm();
   if (backend === 'reference') return reference();
   if (typeof backend === 'object') return backend;
-  throw new LlmoptError('LLMOPT_OPTION_INVALID', `There is no backend "${String(backend)}".`, { hint: 'Use "wasm", "reference" or a backend object.' });
+  throw new LlmoptError('LLMOPT_OPTION_INVALID', `There is no backend "${String(backend)}".`, {
+    hint: 'Use "wasm", "reference" or a backend object.',
+  });
 }
 
 function checkSizes(options: PipelineOptions) {
@@ -135,13 +157,19 @@ function checkSizes(options: PipelineOptions) {
     ['contextLength', contextLength ?? 1, 16_777_216],
   ] as const) {
     if (!Number.isInteger(value) || value < 1 || value > largest) {
-      throw new LlmoptError('LLMOPT_OPTION_INVALID', `${name} is ${value}; a whole number from 1 to ${largest} is allowed.`);
+      throw new LlmoptError(
+        'LLMOPT_OPTION_INVALID',
+        `${name} is ${value}; a whole number from 1 to ${largest} is allowed.`,
+      );
     }
   }
   return { slots, maxRows, contextLength };
 }
 
-async function openCheckpoint({ model, onProgress, signal }: PipelineOptions, cacheDir: string | undefined): Promise<Checkpoint> {
+async function openCheckpoint(
+  { model, onProgress, signal }: PipelineOptions,
+  cacheDir: string | undefined,
+): Promise<Checkpoint> {
   if (typeof model !== 'string') return model;
   return openGguf(await resolveModel(model, { cacheDir, onProgress, signal }), { cacheDir: cacheDir ?? false });
 }

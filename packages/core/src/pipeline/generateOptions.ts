@@ -19,14 +19,25 @@ export function checkGenerateOptions(options: GenerateOptions): void {
   for (const [name, value] of Object.entries(options)) {
     const range = ranges[name as keyof GenerateOptions];
     if (value === undefined || others.includes(name)) continue;
-    if (!range) throw invalid(`There is no option "${name}".`, `Options: ${[...Object.keys(ranges), ...others].join(', ')}.`);
-    if (typeof value !== 'number' || !(value >= range.from && value <= range.to) || (range.whole && !Number.isInteger(value))) {
-      throw invalid(`${name} is ${JSON.stringify(value)}; ${range.whole ? 'a whole number' : 'a number'} from ${range.from} to ${range.to} is allowed.`);
+    if (!range)
+      throw invalid(`There is no option "${name}".`, `Options: ${[...Object.keys(ranges), ...others].join(', ')}.`);
+    if (
+      typeof value !== 'number' ||
+      !(value >= range.from && value <= range.to) ||
+      (range.whole && !Number.isInteger(value))
+    ) {
+      throw invalid(
+        `${name} is ${JSON.stringify(value)}; ${range.whole ? 'a whole number' : 'a number'} from ${range.from} to ${range.to} is allowed.`,
+      );
     }
   }
-  if (options.stop !== undefined && !(Array.isArray(options.stop) && options.stop.every((stop) => typeof stop === 'string' && stop !== ''))) {
+  if (
+    options.stop !== undefined &&
+    !(Array.isArray(options.stop) && options.stop.every((stop) => typeof stop === 'string' && stop !== ''))
+  ) {
     throw invalid('stop must be an array of strings that are not empty.');
   }
 }
 
-const invalid = (message: string, hint?: string) => new LlmoptError('LLMOPT_OPTION_INVALID', message, hint ? { hint } : {});
+const invalid = (message: string, hint?: string) =>
+  new LlmoptError('LLMOPT_OPTION_INVALID', message, hint ? { hint } : {});

@@ -17,7 +17,13 @@ export type Generate = (
 const DEFAULT_MAX_NEW_TOKENS = 256;
 
 /** From a prompt to a result: checks, the plugins' `generate` hooks, then the scheduler. */
-export function createGenerator(scheduler: Scheduler, driver: Driver, tokenizer: Tokenizer, capacity: number, vocabularySize: number): Generate {
+export function createGenerator(
+  scheduler: Scheduler,
+  driver: Driver,
+  tokenizer: Tokenizer,
+  capacity: number,
+  vocabularySize: number,
+): Generate {
   return async (prompt, options, onText) => {
     const began = performance.now();
     checkGenerateOptions(options);
@@ -25,7 +31,11 @@ export function createGenerator(scheduler: Scheduler, driver: Driver, tokenizer:
     return driver.onion({ prompt: tokens, options }, (request) => runRequest(request, began, onText));
   };
 
-  async function runRequest({ prompt, options }: GenerateRequest, began: number, onText: (piece: string) => void): Promise<GenerateResult> {
+  async function runRequest(
+    { prompt, options }: GenerateRequest,
+    began: number,
+    onText: (piece: string) => void,
+  ): Promise<GenerateResult> {
     checkPrompt(prompt);
     const { maxNewTokens = DEFAULT_MAX_NEW_TOKENS, stop = [], ignoreEndToken = false, logProbs, signal } = options;
     if (signal?.aborted) throw new LlmoptError('LLMOPT_ABORTED', 'The call was aborted.', { cause: signal.reason });
@@ -70,16 +80,25 @@ export function createGenerator(scheduler: Scheduler, driver: Driver, tokenizer:
 
   function checkPrompt(prompt: readonly number[]): void {
     if (prompt.length === 0) {
-      throw new LlmoptError('LLMOPT_PROMPT_EMPTY', 'The prompt holds no token.', { hint: 'Give it some text, or the begin-of-sequence token.' });
+      throw new LlmoptError('LLMOPT_PROMPT_EMPTY', 'The prompt holds no token.', {
+        hint: 'Give it some text, or the begin-of-sequence token.',
+      });
     }
     if (prompt.length >= capacity) {
-      throw new LlmoptError('LLMOPT_PROMPT_TOO_LONG', `The prompt has ${prompt.length} tokens; the context holds ${capacity}, with room for at least one more.`, {
-        hint: 'Shorten the prompt or raise contextLength.',
-      });
+      throw new LlmoptError(
+        'LLMOPT_PROMPT_TOO_LONG',
+        `The prompt has ${prompt.length} tokens; the context holds ${capacity}, with room for at least one more.`,
+        {
+          hint: 'Shorten the prompt or raise contextLength.',
+        },
+      );
     }
     for (const token of prompt) {
       if (!Number.isInteger(token) || token < 0 || token >= vocabularySize) {
-        throw new LlmoptError('LLMOPT_TOKEN_INVALID', `The prompt holds token ${token}; ids go from 0 to ${vocabularySize - 1}.`);
+        throw new LlmoptError(
+          'LLMOPT_TOKEN_INVALID',
+          `The prompt holds token ${token}; ids go from 0 to ${vocabularySize - 1}.`,
+        );
       }
     }
   }

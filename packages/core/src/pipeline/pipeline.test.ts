@@ -38,7 +38,11 @@ describe('generate', () => {
     expect(result.tokens).toHaveLength(12);
     expect(result.text).toBe(pipeline.tokenizer.decode(result.tokens));
     expect(result.finishReason).toBe('length');
-    expect(result.usage).toEqual({ inputTokens: pipeline.tokenizer.encode('hello world').length, outputTokens: 12, totalTokens: result.usage.inputTokens + 12 });
+    expect(result.usage).toEqual({
+      inputTokens: pipeline.tokenizer.encode('hello world').length,
+      outputTokens: 12,
+      totalTokens: result.usage.inputTokens + 12,
+    });
     const { tokenTimesMs, timeToFirstTokenMs, timePerOutputTokenMs, totalMs } = result.timings;
     expect(tokenTimesMs).toHaveLength(12);
     expect(timeToFirstTokenMs).toBe(tokenTimesMs[0]);
@@ -56,7 +60,8 @@ describe('generate', () => {
   });
 
   it('is the same for the same seed, and not for another', async () => {
-    const text = async (seed: number) => (await pipeline.generate('a', { temperature: 1, seed, maxNewTokens: 24, ignoreEndToken: true })).text;
+    const text = async (seed: number) =>
+      (await pipeline.generate('a', { temperature: 1, seed, maxNewTokens: 24, ignoreEndToken: true })).text;
     expect(await text(1)).toBe(await text(1));
     expect(await text(1)).not.toBe(await text(2));
   });
@@ -97,7 +102,11 @@ describe('generate', () => {
   });
 
   it('returns log-probabilities of the tokens it chose', async () => {
-    const { logProbs, tokens } = await pipeline.generate('hello', { maxNewTokens: 5, ignoreEndToken: true, logProbs: 3 });
+    const { logProbs, tokens } = await pipeline.generate('hello', {
+      maxNewTokens: 5,
+      ignoreEndToken: true,
+      logProbs: 3,
+    });
     expect(logProbs!.map(({ token }) => token)).toEqual(tokens);
     for (const { token, logProb, top } of logProbs!) {
       expect(top).toHaveLength(3);
@@ -179,7 +188,10 @@ describe('streams', () => {
     const messages = [{ role: 'user', content: 'hello' }];
     const stream = pipeline.chat(messages, { maxNewTokens: 6, ignoreEndToken: true });
     const text = await collect(stream);
-    const direct = await pipeline.generate(pipeline.tokenizer.encodeChat(messages), { maxNewTokens: 6, ignoreEndToken: true });
+    const direct = await pipeline.generate(pipeline.tokenizer.encodeChat(messages), {
+      maxNewTokens: 6,
+      ignoreEndToken: true,
+    });
     expect(text).toBe(direct.text);
     expect((await stream.result).usage.inputTokens).toBe(direct.usage.inputTokens);
   });
@@ -217,13 +229,27 @@ describe('plugins in a pipeline', () => {
     expect(watched.metrics()).toEqual({ 'observer.events': seen.length });
     await watched.dispose();
     // Of the last token nothing has to be computed: two steps follow the prompt's.
-    expect(seen).toEqual(['ready', 'start', 'step 3', 'prefill 3', 'token', 'step 1', 'token', 'step 1', 'token', 'end 3', 'dispose']);
+    expect(seen).toEqual([
+      'ready',
+      'start',
+      'step 3',
+      'prefill 3',
+      'token',
+      'step 1',
+      'token',
+      'step 1',
+      'token',
+      'end 3',
+      'dispose',
+    ]);
   });
 
   it('refuses two that claim the same, before anything is loaded', async () => {
     const stages: string[] = [];
     const other = { ...observer, name: 'other' };
-    await expect(open({ plugins: [observer, other], onProgress: ({ stage }) => stages.push(stage) })).rejects.toMatchObject({
+    await expect(
+      open({ plugins: [observer, other], onProgress: ({ stage }) => stages.push(stage) }),
+    ).rejects.toMatchObject({
       code: 'LLMOPT_PLAN',
       message: expect.stringContaining('"observer" and "other" both claim kvCache'),
     });
@@ -234,7 +260,9 @@ describe('plugins in a pipeline', () => {
 describe('loading', () => {
   it('describes model, plan, memory and graph', () => {
     const text = pipeline.describe();
-    expect(text).toMatch(/^model {4}.*tiny\.gguf: llama, 0\.1 M parameters, F32\nbackend {2}wasm: threads 2, precision int8, profile false\nplugins {2}none\nmemory {3}weights/);
+    expect(text).toMatch(
+      /^model {4}.*tiny\.gguf: llama, 0\.1 M parameters, F32\nbackend {2}wasm: threads 2, precision int8, profile false\nplugins {2}none\nmemory {3}weights/,
+    );
     expect(text).toContain('layer 1\n  1.attentionNorm');
   });
 
@@ -250,7 +278,13 @@ describe('loading', () => {
 
   it('takes a value that a plugin of the caller adds, and returns it from forward as a copy', async () => {
     const slot = pipeline.acquireSlot()!;
-    const batch = { tokens: [5, 6], slots: [slot, slot], positions: [0, 1], logits: [1], values: [{ name: '1.hidden', rows: [1] }] };
+    const batch = {
+      tokens: [5, 6],
+      slots: [slot, slot],
+      positions: [0, 1],
+      logits: [1],
+      values: [{ name: '1.hidden', rows: [1] }],
+    };
     const first = await pipeline.forward(batch);
     const kept = first.logits.slice();
     await pipeline.forward({ tokens: [7], slots: [slot], positions: [2], logits: [0] });

@@ -36,7 +36,12 @@ describe('sampling', () => {
   it('cuts with top-k, top-p and min-p', () => {
     const logits = [Math.log(0.5), Math.log(0.3), Math.log(0.15), Math.log(0.05)];
     expect(shares({ temperature: 1, topK: 2 }, logits).map((share) => share > 0)).toEqual([true, true, false, false]);
-    expect(shares({ temperature: 1, topP: 0.79 }, logits).map((share) => share > 0)).toEqual([true, true, false, false]);
+    expect(shares({ temperature: 1, topP: 0.79 }, logits).map((share) => share > 0)).toEqual([
+      true,
+      true,
+      false,
+      false,
+    ]);
     expect(shares({ temperature: 1, topP: 0.81 }, logits).map((share) => share > 0)).toEqual([true, true, true, false]);
     expect(shares({ temperature: 1, minP: 0.29 }, logits).map((share) => share > 0)).toEqual([true, true, true, false]);
   });
@@ -50,7 +55,12 @@ describe('sampling', () => {
   it('gives the same tokens for the same seed, and others for another', () => {
     const draw = (seed: number) => {
       const sampler = createSampler({ temperature: 1, seed });
-      return Array.from({ length: 50 }, () => sampler.sample(Float32Array.from({ length: 40 }, (_, i) => Math.sin(i)), []));
+      return Array.from({ length: 50 }, () =>
+        sampler.sample(
+          Float32Array.from({ length: 40 }, (_, i) => Math.sin(i)),
+          [],
+        ),
+      );
     };
     expect(draw(3)).toEqual(draw(3));
     expect(draw(3)).not.toEqual(draw(4));

@@ -96,7 +96,10 @@ function nucleus(candidates: number[], probabilities: Float64Array, topP: number
       probabilities,
     );
     let sum = 0;
-    const end = sorted.findIndex((i) => (sum += probabilities[i]!) >= topP * total);
+    const end = sorted.findIndex((i) => {
+      sum += probabilities[i]!;
+      return sum >= topP * total;
+    });
     if (end >= 0) return sorted.slice(0, end + 1);
   }
   return candidates;

@@ -127,7 +127,8 @@ export function createScheduler(executable: Executable, driver: Driver, maxRows:
 
   function dropAborted(): void {
     for (const job of [...jobs]) {
-      if (job.signal?.aborted) end(job, new LlmoptError('LLMOPT_ABORTED', 'The call was aborted.', { cause: job.signal.reason }));
+      if (job.signal?.aborted)
+        end(job, new LlmoptError('LLMOPT_ABORTED', 'The call was aborted.', { cause: job.signal.reason }));
     }
   }
 
@@ -172,7 +173,8 @@ export function createScheduler(executable: Executable, driver: Driver, maxRows:
     },
     dispose() {
       disposed = true;
-      for (const job of [...jobs]) end(job, new LlmoptError('LLMOPT_DISPOSED', 'The pipeline was disposed while this request ran.'));
+      for (const job of [...jobs])
+        end(job, new LlmoptError('LLMOPT_DISPOSED', 'The pipeline was disposed while this request ran.'));
     },
   };
 }

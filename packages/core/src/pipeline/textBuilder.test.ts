@@ -23,7 +23,11 @@ describe('createTextBuilder', () => {
   });
 
   it('cuts in front of a stop string that spans tokens, and shows none of it', () => {
-    expect(run(['a', 'b\nUs', 'er', ': x'], ['\nUser:'])).toEqual({ out: ['a', 'b', '', ''], text: 'ab', stopped: true });
+    expect(run(['a', 'b\nUs', 'er', ': x'], ['\nUser:'])).toEqual({
+      out: ['a', 'b', '', ''],
+      text: 'ab',
+      stopped: true,
+    });
   });
 
   it('releases what looked like a stop string and was none', () => {
@@ -33,20 +37,24 @@ describe('createTextBuilder', () => {
   it('agrees with cutting the whole text at the first stop string', () => {
     const piece = fc.string({ unit: fc.constantFrom('a', 'b', 'c'), minLength: 0, maxLength: 4 });
     fc.assert(
-      fc.property(fc.array(piece, { maxLength: 12 }), fc.array(fc.string({ unit: fc.constantFrom('a', 'b'), minLength: 1, maxLength: 3 }), { maxLength: 2 }), (pieces, stops) => {
-        const { text, out, stopped } = run(pieces, stops);
-        // The stop string that ends first wins; of those, the one that began first.
-        const whole = pieces.join('');
-        const ends = stops.flatMap((stop) => (whole.includes(stop) ? [whole.indexOf(stop) + stop.length] : []));
-        expect(stopped).toBe(ends.length > 0);
-        expect(out.join('')).toBe(text);
-        if (!stopped) expect(text).toBe(whole);
-        else {
-          expect(whole.startsWith(text)).toBe(true);
-          expect(stops.some((stop) => whole.startsWith(stop, text.length))).toBe(true);
-          expect(stops.some((stop) => text.includes(stop))).toBe(false);
-        }
-      }),
+      fc.property(
+        fc.array(piece, { maxLength: 12 }),
+        fc.array(fc.string({ unit: fc.constantFrom('a', 'b'), minLength: 1, maxLength: 3 }), { maxLength: 2 }),
+        (pieces, stops) => {
+          const { text, out, stopped } = run(pieces, stops);
+          // The stop string that ends first wins; of those, the one that began first.
+          const whole = pieces.join('');
+          const ends = stops.flatMap((stop) => (whole.includes(stop) ? [whole.indexOf(stop) + stop.length] : []));
+          expect(stopped).toBe(ends.length > 0);
+          expect(out.join('')).toBe(text);
+          if (!stopped) expect(text).toBe(whole);
+          else {
+            expect(whole.startsWith(text)).toBe(true);
+            expect(stops.some((stop) => whole.startsWith(stop, text.length))).toBe(true);
+            expect(stops.some((stop) => text.includes(stop))).toBe(false);
+          }
+        },
+      ),
     );
   });
 });

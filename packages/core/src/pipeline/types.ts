@@ -1,5 +1,5 @@
-import type { Checkpoint } from '../checkpoint/checkpoint.ts';
 import type { Backend, Batch, ForwardResult, MemoryReport, Profile } from '../backends/backend.ts';
+import type { Checkpoint } from '../checkpoint/checkpoint.ts';
 import type { Graph } from '../graph/graph.ts';
 import type { Plan } from '../plugin/plan.ts';
 import type { Plugin } from '../plugin/plugin.ts';

@@ -10,7 +10,8 @@ const result = { text: '' } as GenerateResult;
 
 describe('createDriver', () => {
   it('hands what one plugin returns to the next', async () => {
-    const rename = (suffix: string) => plugin(suffix, { graph: (graph) => ({ ...graph, logits: graph.logits + suffix }) });
+    const rename = (suffix: string) =>
+      plugin(suffix, { graph: (graph) => ({ ...graph, logits: graph.logits + suffix }) });
     const graph = await createDriver([rename('1'), rename('2')]).waterfall('graph', randomGraph());
     expect(graph.logits).toBe('logits12');
   });

@@ -5,11 +5,17 @@ import type { GenerateRequest, Hooks, Plugin } from './plugin.ts';
 
 /** Calls hooks, each in the way of its kind; the types refuse any other pairing. */
 export interface Driver {
-  waterfall<Name extends HooksOfKind<'waterfall'>>(name: Name, start: Parameters<Hooks[Name]>[0]): Promise<Parameters<Hooks[Name]>[0]>;
+  waterfall<Name extends HooksOfKind<'waterfall'>>(
+    name: Name,
+    start: Parameters<Hooks[Name]>[0],
+  ): Promise<Parameters<Hooks[Name]>[0]>;
   exclusive<Name extends HooksOfKind<'exclusive'>>(name: Name): Hooks[Name] | undefined;
   /** A function that calls all of them, or undefined when no plugin has the hook: then the hot path pays nothing. */
   inPlace<Name extends HooksOfKind<'inPlace'>>(name: Name): ((...args: Parameters<Hooks[Name]>) => void) | undefined;
-  onion(request: GenerateRequest, innermost: (request: GenerateRequest) => Promise<GenerateResult>): Promise<GenerateResult>;
+  onion(
+    request: GenerateRequest,
+    innermost: (request: GenerateRequest) => Promise<GenerateResult>,
+  ): Promise<GenerateResult>;
   observe<Name extends HooksOfKind<'observe'>>(name: Name, ...args: Parameters<Hooks[Name]>): void;
   settle(name: HooksOfKind<'settle'>, order?: 'forward' | 'backward'): Promise<void>;
   merge(name: HooksOfKind<'merge'>): Readonly<Record<string, number>>;
@@ -36,7 +42,8 @@ export function createDriver(plugins: readonly Plugin[]): Driver {
       return (...args) => {
         for (const plugin of those) {
           const returned = guard(plugin, name, () => hookOf(plugin, name)(...args));
-          if (returned instanceof Promise) throw failed(plugin, name, new Error('it is asynchronous; this hook must be synchronous'));
+          if (returned instanceof Promise)
+            throw failed(plugin, name, new Error('it is asynchronous; this hook must be synchronous'));
         }
       };
     },
@@ -83,5 +90,8 @@ async function guardAsync<T>(plugin: Plugin, hook: keyof Hooks, call: () => T | 
 function failed(plugin: Plugin, hook: keyof Hooks, cause: unknown): LlmoptError {
   if (LlmoptError.isInstance(cause)) return cause;
   const reason = cause instanceof Error ? cause.message : String(cause);
-  return new LlmoptError('LLMOPT_PLUGIN_FAILED', `[${plugin.name}] ${hook}: ${reason}.`, { where: { plugin: plugin.name, hook }, cause });
+  return new LlmoptError('LLMOPT_PLUGIN_FAILED', `[${plugin.name}] ${hook}: ${reason}.`, {
+    where: { plugin: plugin.name, hook },
+    cause,
+  });
 }

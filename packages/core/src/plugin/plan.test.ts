@@ -1,14 +1,19 @@
 import { describe, expect, it } from 'vitest';
 import { randomGraph } from '../../test/backends.ts';
 import { reference } from '../backends/reference/index.ts';
+import { wasm } from '../backends/wasm/index.ts';
 import { mapOps } from '../graph/graph.ts';
 import { defineOp } from '../ops/define.ts';
 import type { CustomOp } from '../ops/op.ts';
-import { wasm } from '../backends/wasm/index.ts';
 import { checkKernels, createPlan } from './plan.ts';
 import type { Plugin } from './plugin.ts';
 
-const plugin = (name: string, rest: Partial<Plugin> = {}): Plugin => ({ name, version: '1', fidelity: 'exact', ...rest });
+const plugin = (name: string, rest: Partial<Plugin> = {}): Plugin => ({
+  name,
+  version: '1',
+  fidelity: 'exact',
+  ...rest,
+});
 const names = (plugins: Plugin[]) => createPlan(plugins, reference()).plugins.map(({ name }) => name);
 
 describe('createPlan', () => {
@@ -17,11 +22,17 @@ describe('createPlan', () => {
   });
 
   it('sorts by after and before, and ignores names that are not there', () => {
-    expect(names([plugin('a', { after: ['b', 'absent'] }), plugin('b'), plugin('c', { before: ['b'] })])).toEqual(['c', 'b', 'a']);
+    expect(names([plugin('a', { after: ['b', 'absent'] }), plugin('b'), plugin('c', { before: ['b'] })])).toEqual([
+      'c',
+      'b',
+      'a',
+    ]);
   });
 
   it('takes the loosest fidelity', () => {
-    expect(createPlan([plugin('a'), plugin('b', { fidelity: 'approximate' })], reference()).fidelity).toBe('approximate');
+    expect(createPlan([plugin('a'), plugin('b', { fidelity: 'approximate' })], reference()).fidelity).toBe(
+      'approximate',
+    );
     expect(createPlan([], reference()).fidelity).toBe('exact');
   });
 
@@ -50,7 +61,9 @@ describe('createPlan', () => {
     const kvCache = () => {
       throw new Error('not called');
     };
-    expect(() => createPlan([plugin('a', { kvCache }), plugin('b', { kvCache })], reference())).toThrow(/"a" and "b" both have the hook kvCache/);
+    expect(() => createPlan([plugin('a', { kvCache }), plugin('b', { kvCache })], reference())).toThrow(
+      /"a" and "b" both have the hook kvCache/,
+    );
     expect(() => createPlan([plugin('a', { token: 3 as never })], reference())).toThrow(/token of "a" is no function/);
   });
 

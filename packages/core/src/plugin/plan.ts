@@ -1,5 +1,5 @@
-import { LlmoptError } from '../errors.ts';
 import type { Backend } from '../backends/backend.ts';
+import { LlmoptError } from '../errors.ts';
 import { opName } from '../graph/check.ts';
 import type { Graph } from '../graph/graph.ts';
 import { isCustom } from '../ops/op.ts';
@@ -48,7 +48,9 @@ export function createPlan(plugins: readonly Plugin[], backend: Backend): Plan {
       if (typeof plugin[hook] !== 'function') problems.push(`${hook} of "${plugin.name}" is no function`);
     }
     if (kind === 'exclusive' && those.length > 1) {
-      problems.push(`${those.map(({ name }) => `"${name}"`).join(' and ')} both have the hook ${hook}; use one of them`);
+      problems.push(
+        `${those.map(({ name }) => `"${name}"`).join(' and ')} both have the hook ${hook}; use one of them`,
+      );
     }
   }
   const sorted = sort(plugins, problems);
@@ -90,12 +92,16 @@ function sort(plugins: readonly Plugin[], problems: string[]): readonly Plugin[]
   const waitsFor = new Map(
     plugins.map((plugin) => [
       plugin,
-      plugins.filter((other) => other !== plugin && (plugin.after?.includes(other.name) || other.before?.includes(plugin.name))),
+      plugins.filter(
+        (other) => other !== plugin && (plugin.after?.includes(other.name) || other.before?.includes(plugin.name)),
+      ),
     ]),
   );
   const sorted: Plugin[] = [];
   while (sorted.length < plugins.length) {
-    const next = plugins.find((plugin) => !sorted.includes(plugin) && waitsFor.get(plugin)!.every((other) => sorted.includes(other)));
+    const next = plugins.find(
+      (plugin) => !sorted.includes(plugin) && waitsFor.get(plugin)!.every((other) => sorted.includes(other)),
+    );
     if (!next) {
       const cycle = plugins.filter((plugin) => !sorted.includes(plugin)).map(({ name }) => `"${name}"`);
       problems.push(`${cycle.join(', ')} each want to come after another of them`);

@@ -46,7 +46,10 @@ export interface Hooks {
   /** A token was chosen. */
   token(token: number, sequence: Sequence): void;
   /** Wrap a whole request. */
-  generate(request: GenerateRequest, next: (request: GenerateRequest) => Promise<GenerateResult>): Promise<GenerateResult>;
+  generate(
+    request: GenerateRequest,
+    next: (request: GenerateRequest) => Promise<GenerateResult>,
+  ): Promise<GenerateResult>;
   sequenceStart(sequence: Sequence): void;
   prefillEnd(sequence: Sequence): void;
   step(event: StepEvent): void;

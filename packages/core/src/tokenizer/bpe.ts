@@ -4,7 +4,12 @@ import type { Vocabulary } from './vocabulary.ts';
 
 // The one file that knows @huggingface/tokenizers.
 
-const isolated = (pattern: string) => ({ type: 'Split', pattern: { Regex: pattern }, behavior: 'Isolated', invert: false });
+const isolated = (pattern: string) => ({
+  type: 'Split',
+  pattern: { Regex: pattern },
+  behavior: 'Isolated',
+  invert: false,
+});
 
 const gpt2Words =
   "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\p{White_Space}\\p{L}\\p{N}]+|\\p{White_Space}+(?!\\P{White_Space})|\\p{White_Space}+";
@@ -24,10 +29,14 @@ export const knownPreTokenizers = Object.keys(preTokenizers);
 export function createBpe({ tokens, merges, preTokenizer, file }: Vocabulary): (text: string) => number[] {
   const words = Object.hasOwn(preTokenizers, preTokenizer) ? preTokenizers[preTokenizer] : undefined;
   if (!words) {
-    throw new LlmoptError('LLMOPT_TOKENIZER_INVALID', `${file} wants the pre-tokenizer "${preTokenizer}", which is not known.`, {
-      where: { file, field: 'tokenizer.ggml.pre' },
-      hint: `Known: ${knownPreTokenizers.join(', ')}.`,
-    });
+    throw new LlmoptError(
+      'LLMOPT_TOKENIZER_INVALID',
+      `${file} wants the pre-tokenizer "${preTokenizer}", which is not known.`,
+      {
+        where: { file, field: 'tokenizer.ggml.pre' },
+        hint: `Known: ${knownPreTokenizers.join(', ')}.`,
+      },
+    );
   }
   const tokenizer = new HfTokenizer(
     {

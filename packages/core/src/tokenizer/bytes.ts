@@ -6,7 +6,10 @@ const byteOfSymbol: ReadonlyMap<string, number> = new Map(
   (() => {
     const visible = (byte: number) => (byte >= 33 && byte <= 126) || (byte >= 161 && byte <= 172) || byte >= 174;
     let moved = 0;
-    return Array.from({ length: 256 }, (_, byte) => [String.fromCodePoint(visible(byte) ? byte : 256 + moved++), byte] as const);
+    return Array.from(
+      { length: 256 },
+      (_, byte) => [String.fromCodePoint(visible(byte) ? byte : 256 + moved++), byte] as const,
+    );
   })(),
 );
 

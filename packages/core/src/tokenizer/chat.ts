@@ -23,30 +23,45 @@ export interface ChatTemplate {
 }
 
 /** The template comes out of the model's file, which nobody has vetted: its time and its output are bounded. */
-export function createChatTemplate(source: string | undefined, file: string, tokens: { bos: string; eos: string }): ChatTemplate {
+export function createChatTemplate(
+  source: string | undefined,
+  file: string,
+  tokens: { bos: string; eos: string },
+): ChatTemplate {
   const fail = (message: string, hint: string, cause?: unknown): never => {
     throw new LlmoptError('LLMOPT_CHAT_TEMPLATE', `${file}: ${message}`, { where: { file }, hint, cause });
   };
   let template: Template | undefined;
 
   function renderText(messages: readonly ChatMessage[], addGenerationPrompt: boolean): string {
-    if (source === undefined) return fail('the model has no chat template.', 'Use generate() with a prompt of your own.');
+    if (source === undefined)
+      return fail('the model has no chat template.', 'Use generate() with a prompt of your own.');
     const context = {
       messages,
       add_generation_prompt: addGenerationPrompt,
       bos_token: tokens.bos,
       eos_token: tokens.eos,
     };
+    const render = () => {
+      template ??= new Template(source);
+      return template.render(context);
+    };
     try {
       // A time limit on synchronous code is what node:vm is used for here: it interrupts what runs inside, whoever wrote it.
-      const output = vm.runInNewContext('render()', { render: () => (template ??= new Template(source)).render(context) }, { timeout: TIME_LIMIT_MS });
+      const output = vm.runInNewContext('render()', { render }, { timeout: TIME_LIMIT_MS });
       if (typeof output !== 'string' || output.length > OUTPUT_LIMIT + inputLength(messages)) {
-        return fail('the chat template writes too much.', 'The template is broken; use generate() with a prompt of your own.');
+        return fail(
+          'the chat template writes too much.',
+          'The template is broken; use generate() with a prompt of your own.',
+        );
       }
       return output;
     } catch (cause) {
       if (LlmoptError.isInstance(cause)) throw cause;
-      const reason = cause instanceof Error || (typeof cause === 'object' && cause && 'message' in cause) ? String(cause.message) : String(cause);
+      const reason =
+        cause instanceof Error || (typeof cause === 'object' && cause && 'message' in cause)
+          ? String(cause.message)
+          : String(cause);
       return fail(`the chat template failed: ${reason}.`, 'Check the roles and the order of the messages.', cause);
     }
   }
@@ -62,7 +77,10 @@ export function createChatTemplate(source: string | undefined, file: string, tok
       // Odd pieces are the numbers of messages.
       const pieces = marked
         .split(new RegExp(`\u{e000}${nonce}:(\\d+)\u{e001}`, 'u'))
-        .map((text, i): ChatPiece => (i % 2 === 0 ? { from: 'template', text } : { from: 'message', text: messages[Number(text)]!.content }));
+        .map(
+          (text, i): ChatPiece =>
+            i % 2 === 0 ? { from: 'template', text } : { from: 'message', text: messages[Number(text)]!.content },
+        );
       // A template may look into the messages, or change them. Then the real text tells where the marks misled it.
       const real = renderText(
         messages.map(({ role, content }) => ({ role, content })),
@@ -71,7 +89,10 @@ export function createChatTemplate(source: string | undefined, file: string, tok
       if (pieces.map(({ text }) => text).join('') === real) return pieces;
       const trimmed = pieces.map((piece) => (piece.from === 'message' ? { ...piece, text: piece.text.trim() } : piece));
       if (trimmed.map(({ text }) => text).join('') === real) return trimmed;
-      return fail('the chat template changes what the messages say, so that their text cannot be told from its own.', 'Use generate() with a prompt of your own.');
+      return fail(
+        'the chat template changes what the messages say, so that their text cannot be told from its own.',
+        'Use generate() with a prompt of your own.',
+      );
     },
   };
 }
@@ -83,8 +104,10 @@ function checkMessages(messages: readonly ChatMessage[], fail: (message: string,
       fail('a message is not of the form { role, content } with texts.', 'Give each message a role and a content.');
     }
     // Roles are written by the template as they are: one that holds a special token would pass for the template's own.
-    if (!/^[\w-]+$/.test(message.role)) fail(`${JSON.stringify(message.role)} is no role.`, 'A role is one word, such as user or assistant.');
+    if (!/^[\w-]+$/.test(message.role))
+      fail(`${JSON.stringify(message.role)} is no role.`, 'A role is one word, such as user or assistant.');
   }
 }
 
-const inputLength = (messages: readonly ChatMessage[]) => messages.reduce((sum, { content }) => sum + content.length, 0);
+const inputLength = (messages: readonly ChatMessage[]) =>
+  messages.reduce((sum, { content }) => sum + content.length, 0);

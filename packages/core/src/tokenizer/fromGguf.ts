@@ -18,7 +18,9 @@ export function tokenizerFromGguf(checkpoint: Checkpoint): Tokenizer {
   const vocabulary = readVocabulary(checkpoint);
   const { tokens, types, bosToken, eosToken } = vocabulary;
   const encodePlain = createBpe(vocabulary);
-  const special = new Map(tokens.flatMap((token, id) => (isSpecial(types[id]!) && token !== '' ? [[token, id] as const] : [])));
+  const special = new Map(
+    tokens.flatMap((token, id) => (isSpecial(types[id]!) && token !== '' ? [[token, id] as const] : [])),
+  );
   const specialPattern = special.size === 0 ? undefined : new RegExp(alternatives([...special.keys()]));
   const chat = createChatTemplate(vocabulary.chatTemplate, vocabulary.file, {
     bos: bosToken === undefined ? '' : tokens[bosToken]!,
@@ -31,7 +33,8 @@ export function tokenizerFromGguf(checkpoint: Checkpoint): Tokenizer {
     if (tokens[id] === undefined) {
       throw new LlmoptError('LLMOPT_TOKEN_INVALID', `There is no token ${id}; ids go from 0 to ${tokens.length - 1}.`);
     }
-    return (known[id] ??= tokenBytes(tokens[id]));
+    known[id] ??= tokenBytes(tokens[id]);
+    return known[id];
   }
   const bytes = (id: number, withSpecial = false) => {
     const own = spelling(id);
@@ -48,7 +51,11 @@ export function tokenizerFromGguf(checkpoint: Checkpoint): Tokenizer {
     };
     for (const { from, text } of pieces) {
       let rest = text.toWellFormed();
-      for (let found = from === 'template' ? specialPattern?.exec(rest) : null; found; found = specialPattern!.exec(rest)) {
+      for (
+        let found = from === 'template' ? specialPattern?.exec(rest) : null;
+        found;
+        found = specialPattern!.exec(rest)
+      ) {
         plain += rest.slice(0, found.index);
         flush();
         ids.push(special.get(found[0])!);

@@ -28,7 +28,8 @@ export function readVocabulary(checkpoint: Checkpoint): Vocabulary {
   const field = (name: string) => `tokenizer.ggml.${name}`;
   function list<T extends string | number>(name: string, type: 'string' | 'number'): readonly T[] {
     const value = metadata.get(field(name));
-    if (!Array.isArray(value) || value.some((item) => typeof item !== type)) return fail(field(name), `is no list of ${type}s`);
+    if (!Array.isArray(value) || value.some((item) => typeof item !== type))
+      return fail(field(name), `is no list of ${type}s`);
     return value as readonly T[];
   }
 
@@ -39,8 +40,10 @@ export function readVocabulary(checkpoint: Checkpoint): Vocabulary {
   if (tokens.length === 0) fail(field('tokens'), 'is empty');
   if (ids.size !== tokens.length) fail(field('tokens'), 'holds the same token twice');
   const types = metadata.has(field('token_type')) ? list<number>('token_type', 'number') : tokens.map(() => 1);
-  if (types.some((type) => !Number.isInteger(type) || type < 0 || type > 6)) fail(field('token_type'), 'holds a type that is not known');
-  if (types.length !== tokens.length) fail(field('token_type'), `has ${types.length} entries for ${tokens.length} tokens`);
+  if (types.some((type) => !Number.isInteger(type) || type < 0 || type > 6))
+    fail(field('token_type'), 'holds a type that is not known');
+  if (types.length !== tokens.length)
+    fail(field('token_type'), `has ${types.length} entries for ${tokens.length} tokens`);
   const merges = list<string>('merges', 'string');
   for (const merge of merges) {
     const at = merge.indexOf(' ', 1);
@@ -57,7 +60,9 @@ export function readVocabulary(checkpoint: Checkpoint): Vocabulary {
   };
   const flag = (name: string): boolean => {
     const value = metadata.get(field(name)) ?? false;
-    return typeof value === 'boolean' ? value : fail(field(name), `is ${JSON.stringify(value)}, neither true nor false`);
+    return typeof value === 'boolean'
+      ? value
+      : fail(field(name), `is ${JSON.stringify(value)}, neither true nor false`);
   };
   const text = (name: string): string | undefined => {
     const value = metadata.get(name);

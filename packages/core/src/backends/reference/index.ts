@@ -28,7 +28,14 @@ async function compileReference(graph: Graph, options: CompileOptions): Promise<
     options.onProgress?.({ stage: 'load', fraction: params.size / used.size });
   }
   const { layers, kvHeads, headDim } = graph.config;
-  const kv = options.kvCache({ layers, kvHeads, headDim, slots: options.slots, capacity: options.contextLength, elementType: 'float32' });
+  const kv = options.kvCache({
+    layers,
+    kvHeads,
+    headDim,
+    slots: options.slots,
+    capacity: options.contextLength,
+    elementType: 'float32',
+  });
   const kvRows = kvStorage(options.contextLength * kvHeads * headDim);
   const times = new Map<string, Profile['entries'][number]>();
   let steps = 0;
@@ -47,7 +54,11 @@ async function compileReference(graph: Graph, options: CompileOptions): Promise<
       for (const [name, info] of infos) {
         const count = info.rows === 'batch' ? rows.tokens.length : rows.logitRows.length;
         if (info.kind === 'float') floats.set(name, new Float32Array(count * info.width));
-        else lists.set(name, Array.from({ length: count }, () => new Int32Array(0)));
+        else
+          lists.set(
+            name,
+            Array.from({ length: count }, () => new Int32Array(0)),
+          );
       }
       for (const op of graph.ops) {
         const opBegan = performance.now();
@@ -92,7 +103,11 @@ async function compileReference(graph: Graph, options: CompileOptions): Promise<
     memory() {
       const { reserved, committed, live } = kv.bytes();
       const weightsBytes = [...params.values()].reduce((sum, param) => sum + param.byteLength, 0);
-      return { weightsBytes, activationsBytes: 0, kv: { reservedBytes: reserved, committedBytes: committed, liveBytes: live } };
+      return {
+        weightsBytes,
+        activationsBytes: 0,
+        kv: { reservedBytes: reserved, committedBytes: committed, liveBytes: live },
+      };
     },
     profile: () => ({ steps, stepMilliseconds, entries: [...times.values()] }),
     async dispose() {

@@ -51,7 +51,14 @@ export interface WasmLayout {
   /** Address of one int32. */
   constant(value: number): number;
   /** Addresses of the batch's int32 columns, and the table of the slots' base addresses. */
-  readonly batch: { tokens: number; slots: number; positions: number; logitRows: number; logitCount: number; slotBases: number };
+  readonly batch: {
+    tokens: number;
+    slots: number;
+    positions: number;
+    logitRows: number;
+    logitCount: number;
+    slotBases: number;
+  };
 }
 
 /** How an op runs on this backend. */

@@ -27,11 +27,15 @@ export function createArena(): Arena {
         if (end > MAX_PAGES * PAGE) throw new RangeError('a WebAssembly memory ends at 4 GiB');
         if (missing > 0) memory.grow(missing);
       } catch (cause) {
-        throw new LlmoptError('LLMOPT_OUT_OF_MEMORY', `${megabytes(bytes)} for ${what} do not fit behind the ${megabytes(start)} in use.`, {
-          where: { what, bytes, used: start },
-          hint: 'Use fewer slots, a shorter contextLength or a smaller model.',
-          cause,
-        });
+        throw new LlmoptError(
+          'LLMOPT_OUT_OF_MEMORY',
+          `${megabytes(bytes)} for ${what} do not fit behind the ${megabytes(start)} in use.`,
+          {
+            where: { what, bytes, used: start },
+            hint: 'Use fewer slots, a shorter contextLength or a smaller model.',
+            cause,
+          },
+        );
       }
       next = end;
       return start;
@@ -43,10 +47,14 @@ function reserve(): WebAssembly.Memory {
   try {
     return new WebAssembly.Memory({ initial: 1, maximum: MAX_PAGES, shared: true });
   } catch (cause) {
-    throw new LlmoptError('LLMOPT_OUT_OF_MEMORY', 'The address space for a WebAssembly memory of 4 GiB cannot be reserved.', {
-      hint: 'Dispose pipelines that are not in use, or raise the limit on virtual memory.',
-      cause,
-    });
+    throw new LlmoptError(
+      'LLMOPT_OUT_OF_MEMORY',
+      'The address space for a WebAssembly memory of 4 GiB cannot be reserved.',
+      {
+        hint: 'Dispose pipelines that are not in use, or raise the limit on virtual memory.',
+        cause,
+      },
+    );
   }
 }
 

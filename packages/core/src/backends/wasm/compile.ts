@@ -1,16 +1,24 @@
-import type { Graph } from '../../graph/graph.ts';
 import { checkGraph } from '../../graph/check.ts';
+import type { Graph } from '../../graph/graph.ts';
 import { isCustom, type LinearOp, type Op, type RopeOp } from '../../ops/op.ts';
 import { ropeAngle } from '../../ops/rope.ts';
 import type { CompileOptions } from '../backend.ts';
 import type { WasmCall, WasmLayout, WasmModule, WasmValue } from './abi.ts';
 import type { Arena } from './arena.ts';
-import { lowerAdd, lowerAttention, lowerEmbed, lowerGatedAct, lowerRmsNorm, lowerRope, lowerSelectRows } from './lower/core.ts';
+import {
+  lowerAdd,
+  lowerAttention,
+  lowerEmbed,
+  lowerGatedAct,
+  lowerRmsNorm,
+  lowerRope,
+  lowerSelectRows,
+} from './lower/core.ts';
 import { lowerGroup, lowerOutputMajor } from './lower/linear.ts';
 import { groupLinears, isOutputMajor } from './packing/groups.ts';
 import type { Precision } from './packing/sections.ts';
-import type { Weights } from './weights.ts';
 import { placeValues } from './values.ts';
+import type { Weights } from './weights.ts';
 
 /** A kernel call of the compiled list, with what it stands for. */
 export interface Step {
@@ -32,7 +40,14 @@ export interface Compiled {
 }
 
 /** Places all values and scratch behind the weights, and lowers every op to kernel calls. */
-export function compileSteps(graph: Graph, weights: Weights, arena: Arena, threads: number, precision: Precision, options: CompileOptions): Compiled {
+export function compileSteps(
+  graph: Graph,
+  weights: Weights,
+  arena: Arena,
+  threads: number,
+  precision: Precision,
+  options: CompileOptions,
+): Compiled {
   const infos = checkGraph(graph);
   const groups = groupLinears(graph);
   const maxRows = Math.ceil(options.maxRows / 4) * 4;
@@ -49,7 +64,9 @@ export function compileSteps(graph: Graph, weights: Weights, arena: Arena, threa
   const rowCount = int32(1, 'the batch');
   const placed = placeValues(graph, infos, groups, maxRows);
   const base = arena.allocate(placed.byteLength, 'values');
-  const values = new Map([...placed.places].map(([name, place]) => [name, { ...place, pointer: place.pointer + base }]));
+  const values = new Map(
+    [...placed.places].map(([name, place]) => [name, { ...place, pointer: place.pointer + base }]),
+  );
 
   const scratch = sharedScratch(arena);
   const tables = constantTables(arena);
@@ -62,14 +79,21 @@ export function compileSteps(graph: Graph, weights: Weights, arena: Arena, threa
     rows: (name) => (infos.get(name)!.rows === 'batch' ? rowCount : batch.logitCount),
     param: (name) => weights.vector(name),
     scratch: scratch.take,
-    multiples: (count, step) => tables.int32(`multiples ${count} ${step}`, () => Int32Array.from({ length: count }, (_, i) => i * step)),
+    multiples: (count, step) =>
+      tables.int32(`multiples ${count} ${step}`, () => Int32Array.from({ length: count }, (_, i) => i * step)),
     constant: (value) => tables.int32(`constant ${value}`, () => Int32Array.of(value)),
   };
 
   const lower = (op: Op): readonly WasmCall[] => {
     switch (op.kind) {
       case 'embed':
-        return lowerEmbed(op, layout, precision, weights.rows(op.params.weight), graph.params.get(op.params.weight)!.shape[0]!);
+        return lowerEmbed(
+          op,
+          layout,
+          precision,
+          weights.rows(op.params.weight),
+          graph.params.get(op.params.weight)!.shape[0]!,
+        );
       case 'rmsNorm':
         return lowerRmsNorm(op, layout);
       case 'linear':
@@ -77,7 +101,11 @@ export function compileSteps(graph: Graph, weights: Weights, arena: Arena, threa
           ? lowerOutputMajor(op, graph, layout, precision, weights.rows(op.params.weight))
           : lowerGroup(groups.get(op)!, layout, precision, weights.group(groups.get(op)!));
       case 'rope':
-        return lowerRope(op, layout, tables.float32(`rope ${op.base} ${op.rotaryDim}`, () => ropeTable(op, options.contextLength)));
+        return lowerRope(
+          op,
+          layout,
+          tables.float32(`rope ${op.base} ${op.rotaryDim}`, () => ropeTable(op, options.contextLength)),
+        );
       case 'attention':
         return lowerAttention(op, layout);
       case 'gatedAct':
@@ -144,7 +172,10 @@ function constantTables(arena: Arena) {
     places.set(key, at);
     return at;
   }
-  return { int32: (key: string, make: () => Int32Array) => place(key, make), float32: (key: string, make: () => Float32Array) => place(key, make) };
+  return {
+    int32: (key: string, make: () => Int32Array) => place(key, make),
+    float32: (key: string, make: () => Float32Array) => place(key, make),
+  };
 }
 
 /** `[context, pairs, 2]`: cos and sin of the angle of each pair at each position. */

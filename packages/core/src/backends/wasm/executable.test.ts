@@ -3,8 +3,8 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { compile, forwardAlone, randomGraph } from '../../../test/backends.ts';
-import { contiguousKvCache } from '../../kv/contiguous.ts';
 import { mapOps } from '../../graph/graph.ts';
+import { contiguousKvCache } from '../../kv/contiguous.ts';
 import { defineOp } from '../../ops/define.ts';
 import type { CustomOp } from '../../ops/op.ts';
 import type { Batch, CompileOptions, Executable } from '../backend.ts';
@@ -48,10 +48,17 @@ describe('an executable', () => {
   it('refuses a sequence that leaves its slot', async () => {
     const slot = executable.kv.acquire()!;
     const rows = Array.from({ length: 32 }, (_, i) => i);
-    const batch = (from: number): Batch => ({ tokens: rows, slots: rows.map(() => slot), positions: rows.map((i) => from + i), logits: [] });
+    const batch = (from: number): Batch => ({
+      tokens: rows,
+      slots: rows.map(() => slot),
+      positions: rows.map((i) => from + i),
+      logits: [],
+    });
     await executable.forward(batch(0));
     await executable.forward(batch(32));
-    await expect(executable.forward({ tokens: [1], slots: [slot], positions: [64], logits: [] })).rejects.toMatchObject({ code: 'LLMOPT_KV_FULL' });
+    await expect(executable.forward({ tokens: [1], slots: [slot], positions: [64], logits: [] })).rejects.toMatchObject(
+      { code: 'LLMOPT_KV_FULL' },
+    );
     expect(executable.kv.length(slot)).toBe(64);
   });
 
@@ -69,7 +76,13 @@ describe('an executable', () => {
     const batch = { tokens: [5, 6, 7], slots: [slot, slot, slot], positions: [0, 1, 2], logits: [2] };
     const all = await executable.forward({ ...batch, values: [{ name: '1.hidden', rows: [0, 1, 2] }] });
     executable.kv.truncate(slot, 0);
-    const some = await executable.forward({ ...batch, values: [{ name: '1.hidden', rows: [2, 0] }, { name: 'final', rows: [0] }] });
+    const some = await executable.forward({
+      ...batch,
+      values: [
+        { name: '1.hidden', rows: [2, 0] },
+        { name: 'final', rows: [0] },
+      ],
+    });
     const row = (i: number) => [...all.values['1.hidden']!.subarray(i * 48, (i + 1) * 48)];
     expect([...some.values['1.hidden']!]).toEqual([...row(2), ...row(0)]);
     expect(some.values.final).toHaveLength(48);
@@ -85,7 +98,9 @@ describe('an executable', () => {
 it('rejects with a typed error when a worker dies, and the process lives', async () => {
   // An op whose kernel traps: (module (import "env" "memory" (memory 1 65536 shared)) (func (export "boom") (param i32 i32 i32) unreachable))
   const trap = Buffer.from(
-    '0061736d0100000001070160037f7f7f00021201' + '03656e76066d656d6f727902030180800403' + '02010007080104626f6f6d00000a05010300000b',
+    '0061736d0100000001070160037f7f7f00021201' +
+      '03656e76066d656d6f727902030180800403' +
+      '02010007080104626f6f6d00000a05010300000b',
     'hex',
   );
   const definition = defineOp({
@@ -93,12 +108,25 @@ it('rejects with a typed error when a worker dies, and the process lives', async
     shape: (_op, context) => ({ output: context.value('input', 'float') }),
     kernels: {
       reference: () => {},
-      wasm: { module: { name: 'test', abiVersion: 1, base64: trap.toString('base64') }, lower: () => [{ kernel: 'boom', args: [] }] },
+      wasm: {
+        module: { name: 'test', abiVersion: 1, base64: trap.toString('base64') },
+        lower: () => [{ kernel: 'boom', args: [] }],
+      },
     },
   });
   const graph = mapOps(randomGraph(), (op) =>
     op.kind === 'selectRows'
-      ? [op, { kind: 'test.trap', inputs: { input: op.inputs.input }, outputs: { output: 'trapped' }, params: {}, attributes: {}, definition } satisfies CustomOp]
+      ? [
+          op,
+          {
+            kind: 'test.trap',
+            inputs: { input: op.inputs.input },
+            outputs: { output: 'trapped' },
+            params: {},
+            attributes: {},
+            definition,
+          } satisfies CustomOp,
+        ]
       : op,
   );
   const executable = await compile(wasm({ threads: 2 }), graph);
@@ -110,12 +138,17 @@ it('rejects with a typed error when a worker dies, and the process lives', async
 });
 
 it('rejects with a typed error when the memory cannot grow', async () => {
-  await expect(compile(wasm(), randomGraph(), { slots: 1000, contextLength: 100_000 })).rejects.toMatchObject({ code: 'LLMOPT_OUT_OF_MEMORY' });
+  await expect(compile(wasm(), randomGraph(), { slots: 1000, contextLength: 100_000 })).rejects.toMatchObject({
+    code: 'LLMOPT_OUT_OF_MEMORY',
+  });
 });
 
-it.each([{ threads: 0 }, { threads: 1.5 }, { threads: 65 }, { precision: 'int4' as 'int8' }])('refuses %j', (options) => {
-  expect(() => wasm(options)).toThrow(expect.objectContaining({ code: 'LLMOPT_OPTION_INVALID' }));
-});
+it.each([{ threads: 0 }, { threads: 1.5 }, { threads: 65 }, { precision: 'int4' as 'int8' }])(
+  'refuses %j',
+  (options) => {
+    expect(() => wasm(options)).toThrow(expect.objectContaining({ code: 'LLMOPT_OPTION_INVALID' }));
+  },
+);
 
 describe('the cache of packed weights', () => {
   let cacheDir: string;

@@ -33,7 +33,14 @@ export async function compileWasm(graph: Graph, settings: WasmSettings, options:
   const plain = linked.program([]);
 
   const { layers, kvHeads, headDim } = graph.config;
-  const kv = options.kvCache({ layers, kvHeads, headDim, slots: options.slots, capacity: options.contextLength, elementType: 'float32' });
+  const kv = options.kvCache({
+    layers,
+    kvHeads,
+    headDim,
+    slots: options.slots,
+    capacity: options.contextLength,
+    elementType: 'float32',
+  });
   const slotBytes = layers * 2 * options.contextLength * kvHeads * headDim * 4;
   const slotBases = new Int32Array(memory.buffer, compiled.batch.slotBases, options.slots);
   for (let slot = 0; slot < options.slots; slot++) slotBases[slot] = arena.allocate(slotBytes, `KV slot ${slot}`);
@@ -81,7 +88,10 @@ export async function compileWasm(graph: Graph, settings: WasmSettings, options:
     // The logits' rows are padded to 64 bytes; vocabularies of real models need no padding, and then this is a view.
     const stride = logitsPlace.stride / 4;
     if (stride === vocabularySize || batch.logits.length <= 1) {
-      return { logits: new Float32Array(memory.buffer, logitsPlace.pointer, batch.logits.length * vocabularySize), values };
+      return {
+        logits: new Float32Array(memory.buffer, logitsPlace.pointer, batch.logits.length * vocabularySize),
+        values,
+      };
     }
     const padded = new Float32Array(memory.buffer, logitsPlace.pointer, batch.logits.length * stride);
     const logits = new Float32Array(batch.logits.length * vocabularySize);
@@ -96,10 +106,14 @@ export async function compileWasm(graph: Graph, settings: WasmSettings, options:
     async forward(batch) {
       if (state === 'disposed') throw new LlmoptError('LLMOPT_DISPOSED', 'This executable was disposed.');
       if (state === 'running') {
-        throw new LlmoptError('LLMOPT_BUSY', 'A forward is already running on this executable.', { hint: 'Wait for it, or put both in one batch.' });
+        throw new LlmoptError('LLMOPT_BUSY', 'A forward is already running on this executable.', {
+          hint: 'Wait for it, or put both in one batch.',
+        });
       }
       const lengths = prepareBatch(batch, graph, infos, kv, options.maxRows);
-      const program = batch.values?.length ? linked.program([...new Set(batch.values.map(({ name }) => name))].sort()) : plain;
+      const program = batch.values?.length
+        ? linked.program([...new Set(batch.values.map(({ name }) => name))].sort())
+        : plain;
       state = 'running';
       try {
         write(batch, program);
@@ -134,7 +148,11 @@ export async function compileWasm(graph: Graph, settings: WasmSettings, options:
   };
 }
 
-function batchColumns(memory: WebAssembly.Memory, { batch, rowCount }: Awaited<ReturnType<typeof compileSteps>>, maxRows: number) {
+function batchColumns(
+  memory: WebAssembly.Memory,
+  { batch, rowCount }: Awaited<ReturnType<typeof compileSteps>>,
+  maxRows: number,
+) {
   const column = (at: number, length: number) => new Int32Array(memory.buffer, at, length);
   return {
     tokens: column(batch.tokens, maxRows),
@@ -146,7 +164,12 @@ function batchColumns(memory: WebAssembly.Memory, { batch, rowCount }: Awaited<R
   };
 }
 
-function readCapture(memory: WebAssembly.Memory, place: { pointer: number; stride: number; width: number }, rows: number, channels: boolean) {
+function readCapture(
+  memory: WebAssembly.Memory,
+  place: { pointer: number; stride: number; width: number },
+  rows: number,
+  channels: boolean,
+) {
   const out = new Float32Array(rows * place.width);
   for (let row = 0; row < rows; row++) {
     const at = place.pointer + row * place.stride;
@@ -162,9 +185,13 @@ const compiledModules = new Map<string, WebAssembly.Module>();
 
 function compileModule(module: WasmModule | 'core'): WebAssembly.Module {
   if (module !== 'core' && module.abiVersion !== abiVersion) {
-    throw new LlmoptError('LLMOPT_PLAN', `The kernels of "${module.name}" are built for version ${module.abiVersion} of the kernel ABI; this is version ${abiVersion}.`, {
-      hint: 'Use versions of the packages that fit together.',
-    });
+    throw new LlmoptError(
+      'LLMOPT_PLAN',
+      `The kernels of "${module.name}" are built for version ${module.abiVersion} of the kernel ABI; this is version ${abiVersion}.`,
+      {
+        hint: 'Use versions of the packages that fit together.',
+      },
+    );
   }
   const base64 = module === 'core' ? wasmBase64 : module.base64;
   const known = compiledModules.get(base64);

@@ -24,7 +24,10 @@ export function wasm(options: WasmOptions = {}): Backend {
   const threads = options.threads ?? Math.min(availableParallelism(), MAX_THREADS);
   const precision = options.precision ?? 'int8';
   if (!Number.isInteger(threads) || threads < 1 || threads > MAX_THREADS) {
-    throw new LlmoptError('LLMOPT_OPTION_INVALID', `threads is ${threads}; a whole number from 1 to ${MAX_THREADS} is allowed.`);
+    throw new LlmoptError(
+      'LLMOPT_OPTION_INVALID',
+      `threads is ${threads}; a whole number from 1 to ${MAX_THREADS} is allowed.`,
+    );
   }
   if (precision !== 'int8' && precision !== 'float32') {
     throw new LlmoptError('LLMOPT_OPTION_INVALID', `precision is "${precision}"; "int8" and "float32" are allowed.`);

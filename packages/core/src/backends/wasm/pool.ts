@@ -22,7 +22,8 @@ export async function startPool(data: Omit<WorkerData, 'thread'>, timing: boolea
 
   const workers = Array.from(
     { length: data.threads },
-    (_, thread) => new Worker(workerUrl, { workerData: { ...data, thread } satisfies WorkerData, name: `llmopt-${thread}` }),
+    (_, thread) =>
+      new Worker(workerUrl, { workerData: { ...data, thread } satisfies WorkerData, name: `llmopt-${thread}` }),
   );
   const fail = (reason: string, cause?: unknown) => {
     if (disposed || failure) return;
@@ -42,7 +43,10 @@ export async function startPool(data: Omit<WorkerData, 'thread'>, timing: boolea
       onFailure = reject;
       if (failure) reject(failure);
     });
-  await Promise.race([Promise.all(workers.map((worker) => new Promise((resolve) => worker.once('online', resolve)))), failed()]);
+  await Promise.race([
+    Promise.all(workers.map((worker) => new Promise((resolve) => worker.once('online', resolve)))),
+    failed(),
+  ]);
   // Idle workers keep no process alive; a running step does.
   for (const worker of workers) worker.unref();
 

@@ -1,5 +1,5 @@
-import type { Arena } from './arena.ts';
 import type { WasmModule, WasmValue } from './abi.ts';
+import type { Arena } from './arena.ts';
 import type { Compiled, Step } from './compile.ts';
 import { WORDS_PER_CALL } from './control.ts';
 
@@ -69,7 +69,9 @@ export function link(compiled: Compiled, arena: Arena, maxRows: number): Linked 
       for (const name of wanted) if (!captures.has(name)) captures.set(name, capture(compiled.values.get(name)!));
       const words = lines.flatMap((line, i) => [
         ...line,
-        ...compiled.steps[i]!.produces.filter((name) => wanted.includes(name)).flatMap((name) => captures.get(name)!.line),
+        ...compiled.steps[i]!.produces.filter((name) => wanted.includes(name)).flatMap(
+          (name) => captures.get(name)!.line,
+        ),
       ]);
       const program: Program = {
         address: store(words, 'a program'),

@@ -1,7 +1,7 @@
 import type { Graph, ValueInfo } from '../../graph/graph.ts';
+import type { LinearOp, Op } from '../../ops/op.ts';
 import type { WasmValue } from './abi.ts';
 import type { LinearGroup } from './packing/groups.ts';
-import type { LinearOp, Op } from '../../ops/op.ts';
 
 const align = (size: number, to: number) => Math.ceil(size / to) * to;
 
@@ -52,7 +52,16 @@ export function placeValues(
       const widths = names.map((name) => slotWidth(values.get(name)!));
       // Side by side: one row holds all of them without gaps, padded to the 64 outputs that kernels compute at once.
       const blocks = members
-        ? [{ names, stride: align(widths.reduce((sum, width) => sum + width, 0), 64) * 4 }]
+        ? [
+            {
+              names,
+              stride:
+                align(
+                  widths.reduce((sum, width) => sum + width, 0),
+                  64,
+                ) * 4,
+            },
+          ]
         : names.map((name, i) => ({ names: [name], stride: align(widths[i]! * 4, 64) }));
       for (const { names: inBlock, stride } of blocks) {
         const block = take(stride * maxRows);

@@ -24,7 +24,11 @@ const sizes = fc
   .map(({ group, ...rest }) => ({ ...rest, heads: rest.kvHeads * group, layers: 1 }));
 
 /** Every float value of the graph for a sequence given as one batch. */
-async function allValues(executable: Executable, graph: Graph, tokens: number[]): Promise<Record<string, Float32Array>> {
+async function allValues(
+  executable: Executable,
+  graph: Graph,
+  tokens: number[],
+): Promise<Record<string, Float32Array>> {
   const slot = executable.kv.acquire()!;
   const rows = tokens.map((_, i) => i);
   const { values } = await executable.forward({

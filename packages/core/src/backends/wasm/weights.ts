@@ -19,7 +19,12 @@ export interface Weights {
  * Packs all weights that the graph uses into one range of the arena, or reads them from the cache.
  * @throws LLMOPT_OUT_OF_MEMORY, LLMOPT_ABORTED, and what reading the parameters throws
  */
-export async function loadWeights(graph: Graph, arena: Arena, precision: Precision, options: CompileOptions): Promise<Weights> {
+export async function loadWeights(
+  graph: Graph,
+  arena: Arena,
+  precision: Precision,
+  options: CompileOptions,
+): Promise<Weights> {
   const sections = planSections(graph, precision);
   const offsets = new Map<string, number>();
   let byteLength = 0;

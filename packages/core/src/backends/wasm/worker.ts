@@ -51,7 +51,8 @@ for (let seen = 0; ; ) {
   if (words.byteLength !== memory.buffer.byteLength) words = new Int32Array(memory.buffer);
   const program = state[control.program]! >>> 2;
   const calls = state[control.calls]!;
-  if (thread === 0 && state[control.timing] === 1) runTimed(words, program, calls, new Float64Array(memory.buffer, data.times));
+  if (thread === 0 && state[control.timing] === 1)
+    runTimed(words, program, calls, new Float64Array(memory.buffer, data.times));
   else run(words, program, calls);
   if (thread === 0) {
     Atomics.store(state, control.done, seen);

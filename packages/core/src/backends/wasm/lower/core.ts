@@ -6,11 +6,22 @@ import type { Precision } from '../packing/sections.ts';
 // One function per op of core: the kernel calls it becomes. The words are documented beside each kernel in assembly/.
 
 /** `weight` is the address of the packed embedding `[vocabulary, width]`. */
-export function lowerEmbed(op: EmbedOp, layout: WasmLayout, precision: Precision, weight: number, vocabulary: number): WasmCall[] {
+export function lowerEmbed(
+  op: EmbedOp,
+  layout: WasmLayout,
+  precision: Precision,
+  weight: number,
+  vocabulary: number,
+): WasmCall[] {
   const output = layout.value(op.outputs.output);
   const rows = layout.rows(op.outputs.output);
   if (precision === 'float32') {
-    return [{ kernel: 'embedFloat32', args: [rows, layout.batch.tokens, weight, output.width, output.pointer, output.stride] }];
+    return [
+      {
+        kernel: 'embedFloat32',
+        args: [rows, layout.batch.tokens, weight, output.width, output.pointer, output.stride],
+      },
+    ];
   }
   const { groups, scales } = rowInt8Layout(vocabulary, output.width);
   return [

@@ -38,7 +38,9 @@ function groupInt8({ ops, inputs, outputs }: LinearGroup, layout: WasmLayout, we
       kernel: 'linearInt8',
       args: [
         ...[rows, activations.quantized, activations.stride, weight, recordBytes, channels, padded],
-        ...(dense ? [layout.multiples(channels, recordBytes), layout.constant(channels)] : [activations.offsets, activations.count]),
+        ...(dense
+          ? [layout.multiples(channels, recordBytes), layout.constant(channels)]
+          : [activations.offsets, activations.count]),
         ...[parts, partStride, partStride, layout.scratch(panelStride * layout.threads), panelStride],
       ],
     },
@@ -72,7 +74,13 @@ function groupFloat32({ ops, inputs, outputs }: LinearGroup, layout: WasmLayout,
 }
 
 /** A linear with one row per output; `weight` is the address of its packed block. */
-export function lowerOutputMajor(op: LinearOp, graph: Graph, layout: WasmLayout, precision: Precision, weight: number): WasmCall[] {
+export function lowerOutputMajor(
+  op: LinearOp,
+  graph: Graph,
+  layout: WasmLayout,
+  precision: Precision,
+  weight: number,
+): WasmCall[] {
   const [outputs, inputs] = graph.params.get(op.params.weight)!.shape as [number, number];
   const rows = layout.rows(op.inputs.input);
   const output = layout.value(op.outputs.output);
@@ -83,7 +91,18 @@ export function lowerOutputMajor(op: LinearOp, graph: Graph, layout: WasmLayout,
       ...input.calls,
       {
         kernel: 'headFloat32',
-        args: [rows, input.pointer, input.stride, weight, inputs * 4, inputs, outputs, bias, output.pointer, output.stride],
+        args: [
+          rows,
+          input.pointer,
+          input.stride,
+          weight,
+          inputs * 4,
+          inputs,
+          outputs,
+          bias,
+          output.pointer,
+          output.stride,
+        ],
       },
     ];
   }
@@ -114,7 +133,17 @@ function quantizeCall(op: LinearOp, layout: WasmLayout, channelScales: number, c
     kernel: 'quantize',
     args: [
       ...[layout.rows(op.inputs.input), input.pointer, input.stride, input.width, channelScales],
-      ...[lists?.pointer ?? 0, lists?.stride ?? 0, quantized, stride, scales, float32Bits(cap), offsets, count, recordBytes],
+      ...[
+        lists?.pointer ?? 0,
+        lists?.stride ?? 0,
+        quantized,
+        stride,
+        scales,
+        float32Bits(cap),
+        offsets,
+        count,
+        recordBytes,
+      ],
     ],
   };
   return { calls: [call], quantized, stride, scales, offsets, count };
@@ -126,7 +155,16 @@ function maskCall(op: LinearOp, layout: WasmLayout): { calls: WasmCall[]; pointe
   if (op.inputs.channels === undefined) return { calls: [], pointer: input.pointer, stride: input.stride };
   const lists = layout.value(op.inputs.channels);
   const pointer = layout.scratch(input.stride * layout.maxRows);
-  const args = [layout.rows(op.inputs.input), input.pointer, input.stride, lists.pointer, lists.stride, pointer, input.stride, input.width];
+  const args = [
+    layout.rows(op.inputs.input),
+    input.pointer,
+    input.stride,
+    lists.pointer,
+    lists.stride,
+    pointer,
+    input.stride,
+    input.width,
+  ];
   return { calls: [{ kernel: 'maskChannels', args }], pointer, stride: input.stride };
 }
 

@@ -42,7 +42,8 @@ export function balance(weight: Float32Array, outputs: number, inputs: number): 
       continue;
     }
     rowScales[out] = largest / 127;
-    for (let i = 0; i < inputs; i++) reach[i] = Math.max(reach[i]!, Math.abs(weight[base + i]! / channelScales[i]!) / largest);
+    for (let i = 0; i < inputs; i++)
+      reach[i] = Math.max(reach[i]!, Math.abs(weight[base + i]! / channelScales[i]!) / largest);
   }
   for (let i = 0; i < inputs; i++) if (reach[i]! > 0) channelScales[i]! *= reach[i]!;
   return { rowScales, channelScales };

@@ -11,7 +11,9 @@ const CHUNK = 16 * 1024 * 1024;
 
 /** Name of a cache entry: a hash over everything that the bytes depend on. */
 export function cacheKey(parts: unknown): string {
-  return createHash('sha256').update(JSON.stringify([MAGIC, layoutVersion, parts])).digest('hex');
+  return createHash('sha256')
+    .update(JSON.stringify([MAGIC, layoutVersion, parts]))
+    .digest('hex');
 }
 
 const header = (key: string, length: number, digest: string) =>

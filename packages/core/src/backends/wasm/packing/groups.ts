@@ -15,7 +15,10 @@ const TALL = 16_384;
 /** Whether a linear's weights lie output-major: those of the head, and those that are also the embedding. */
 export function isOutputMajor(op: LinearOp, graph: Graph): boolean {
   const { weight } = op.params;
-  return graph.params.get(weight)!.shape[0]! > TALL || graph.ops.some((other) => other.kind === 'embed' && other.params.weight === weight);
+  return (
+    graph.params.get(weight)!.shape[0]! > TALL ||
+    graph.ops.some((other) => other.kind === 'embed' && other.params.weight === weight)
+  );
 }
 
 /** The channel-major linears of a graph in groups, by each of their members. */

@@ -29,7 +29,13 @@ export function rowInt8Layout(outputs: number, inputs: number) {
 }
 
 /** Writes float32 weights `[outputs, inputs]` as channel-major int8. `target` is all zero before. */
-export function packChannelInt8(weight: Float32Array, bias: Float32Array, outputs: number, inputs: number, target: Uint8Array) {
+export function packChannelInt8(
+  weight: Float32Array,
+  bias: Float32Array,
+  outputs: number,
+  inputs: number,
+  target: Uint8Array,
+) {
   const layout = channelInt8Layout(outputs, inputs);
   const { rowScales, channelScales } = balance(weight, outputs, inputs);
   floats(target, layout.rowScales, layout.recordBytes).set(rowScales);
@@ -51,7 +57,13 @@ export function packChannelInt8(weight: Float32Array, bias: Float32Array, output
 }
 
 /** Writes float32 weights `[outputs, inputs]` channel-major. `target` is all zero before. */
-export function packChannelFloat32(weight: Float32Array, bias: Float32Array, outputs: number, inputs: number, target: Uint8Array) {
+export function packChannelFloat32(
+  weight: Float32Array,
+  bias: Float32Array,
+  outputs: number,
+  inputs: number,
+  target: Uint8Array,
+) {
   const layout = channelFloat32Layout(outputs, inputs);
   const out = floats(target, 0, layout.byteLength / 4);
   for (let row = 0; row < outputs; row++) {

@@ -1,4 +1,5 @@
 import type { Graph, Param } from '../../../graph/graph.ts';
+import type { LinearGroup } from './groups.ts';
 import {
   channelFloat32Layout,
   channelInt8Layout,
@@ -7,7 +8,6 @@ import {
   packRowsInt8,
   rowInt8Layout,
 } from './layouts.ts';
-import type { LinearGroup } from './groups.ts';
 
 export type Precision = 'int8' | 'float32';
 
