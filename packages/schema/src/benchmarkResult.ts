@@ -12,7 +12,7 @@ export const figureSchema = z.looseObject({
   n: z.int().positive(),
 });
 
-/** One timed run of one prompt; sizes in MB of 10^6 bytes, times in the unit of their name. */
+/** One timed run of one prompt; sizes in MB of 2^20 bytes, times in the unit of their name. */
 export const runSchema = z.looseObject({
   promptIndex: count,
   runIndex: count,
