@@ -7,5 +7,4 @@ export default defineConfig({
   dts: { entry: 'src/index.ts' },
   clean: true,
   splitting: true,
-  sourcemap: true,
 });
