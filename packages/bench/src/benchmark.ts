@@ -117,6 +117,9 @@ async function measure(
       arms.push(arm);
       record.arms.push({ load: report, samples: [], responses: [] });
     }
+    // First, since even a result that is cut short must have them; it also warms the arms up.
+    reporter.stage('Responses');
+    for (const [index, arm] of arms.entries()) await collectResponses(arm, session, record.arms[index] as ArmRecord);
     reporter.stage('Timed runs');
     await runTimed(arms, {
       prompts: settings.prompts.length,
@@ -126,8 +129,6 @@ async function measure(
       onSample: (arm, sample) => record.arms[arm]?.samples.push(sample),
       onProgress: reporter.progress,
     });
-    reporter.stage('Responses');
-    for (const [index, arm] of arms.entries()) await collectResponses(arm, session, record.arms[index] as ArmRecord);
   } finally {
     await Promise.all(arms.map((arm) => arm.stop()));
   }

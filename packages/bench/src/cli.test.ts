@@ -4,7 +4,7 @@ import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { parseResult } from '@llmopt/schema';
+import { parseBenchmarkResult } from '@llmopt/schema';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { writeTinyModel } from '../../core/test/tinyModel.ts';
 
@@ -83,7 +83,7 @@ describe('llmopt-bench', () => {
     const { code, stdout, stderr } = await start(args, cwd).ended;
     expect({ code, stderr }).toMatchObject({ code: 0 });
 
-    const result = parseResult(JSON.parse(await readFile(join(cwd, 'benchmark_results.json'), 'utf8')));
+    const result = parseBenchmarkResult(JSON.parse(await readFile(join(cwd, 'benchmark_results.json'), 'utf8')));
     expect(result.incomplete ?? false).toBe(false);
     expect(result.arms.map(({ name }) => name)).toEqual(['baseline', 'optimized']);
     expect(result.comparison?.decodeSpeedup?.n).toBe(8);
@@ -119,7 +119,7 @@ describe('llmopt-bench', () => {
     run.child.kill('SIGINT');
     const { code, stderr } = await run.ended;
     expect({ code, stderr }).toMatchObject({ code: 130, stderr: expect.stringContaining('marked incomplete') });
-    const result = parseResult(JSON.parse(await readFile(run.output_, 'utf8')));
+    const result = parseBenchmarkResult(JSON.parse(await readFile(run.output_, 'utf8')));
     expect(result.incomplete).toBe(true);
     expect(result.arms[0]?.runs.length).toBeGreaterThan(0);
     expect(await readdir(run.cwd)).toEqual(['benchmark_results.json']);
@@ -137,7 +137,7 @@ describe('llmopt-bench', () => {
       const { code, stderr } = await run.ended;
       expect(code).toBe(1);
       expect(stderr).toContain('LLMOPT_BENCH_FAILED: The process of the optimized arm was ended by SIGKILL');
-      expect(parseResult(JSON.parse(await readFile(run.output_, 'utf8'))).incomplete).toBe(true);
+      expect(parseBenchmarkResult(JSON.parse(await readFile(run.output_, 'utf8'))).incomplete).toBe(true);
     },
     60_000,
   );

@@ -1,11 +1,8 @@
 import { LlmoptError } from '@llmopt/core';
-import { type BenchmarkResult, parseResult } from '@llmopt/schema';
+import { type BenchmarkResult, parseBenchmarkResult, type Run } from '@llmopt/schema';
 import { readText } from './options.ts';
 import { pairSamples } from './result.ts';
 import { type Ratio, welchRatio } from './statistics/ratio.ts';
-
-type Arm = BenchmarkResult['arms'][number];
-type Run = Arm['runs'][number];
 
 /** One figure of B over the same of A. */
 export interface DiffRow {
@@ -27,10 +24,11 @@ export interface Diff {
 export async function readResult(path: string): Promise<BenchmarkResult> {
   const text = await readText(path);
   try {
-    return parseResult(JSON.parse(text));
+    return parseBenchmarkResult(JSON.parse(text));
   } catch (cause) {
     const said = cause instanceof Error ? cause.message : String(cause);
-    throw new LlmoptError('LLMOPT_RESULT_INVALID', `${path} is not a benchmark result: ${said}`, {
+    const what = cause instanceof SyntaxError ? `not a benchmark result but broken JSON: ${said}` : said;
+    throw new LlmoptError('LLMOPT_RESULT_INVALID', `${path} is ${what}.`, {
       hint: 'Give a file that llmopt-bench has written.',
       where: { path },
       cause,
@@ -46,12 +44,10 @@ function differences(title: string, a: object, b: object, names: readonly string
   const fieldsB = b as Record<string, unknown>;
   return names
     .filter((name) => JSON.stringify(fieldsA[name]) !== JSON.stringify(fieldsB[name]))
-    .map((name) =>
-      name === 'prompts'
-        ? `${title} prompts differ`
-        : `${title} ${name} differs: ${show(fieldsA[name])} in A, ${show(fieldsB[name])} in B`,
-    );
+    .map((name) => `${title} ${name} differs: ${show(fieldsA[name])} in A, ${show(fieldsB[name])} in B`);
 }
+
+const promptsOf = (result: BenchmarkResult) => JSON.stringify(result.arms[0]?.responses.map(({ prompt }) => prompt));
 
 function warningsOf(a: BenchmarkResult, b: BenchmarkResult): string[] {
   const settingNames = [...new Set([...Object.keys(a.settings), ...Object.keys(b.settings)])];
@@ -60,6 +56,7 @@ function warningsOf(a: BenchmarkResult, b: BenchmarkResult): string[] {
     ...incomplete,
     ...differences('model', a.model, b.model, ['name', 'architecture', 'parameters', 'quantization']),
     ...differences('setting', a.settings, b.settings, settingNames),
+    ...(promptsOf(a) === promptsOf(b) ? [] : ['the prompts differ']),
     ...differences('system', a.system, b.system, ['cpu', 'cores', 'node', 'platform']),
   ];
 }
@@ -94,7 +91,7 @@ export function diffResults(a: BenchmarkResult, b: BenchmarkResult): Diff {
     ['decode tokens per second', decodeRate, true],
     ['time to first token', (run) => run.timeToFirstTokenMs, false],
     ['total time', (run) => run.totalSeconds, false],
-    ['peak memory', (run) => run.peakBytes, false],
+    ['peak memory', (run) => run.peakMb, false],
   ];
   for (const armA of a.arms) {
     const armB = armOf(b, armA.name);
@@ -124,8 +121,8 @@ export function assertNoRegression({ decodeSpeedup }: Diff, limit: number): void
       },
     );
   }
+  if (!decodeSpeedup.ci95 || decodeSpeedup.ci95[1] >= limit) return;
   const [low, high] = decodeSpeedup.ci95;
-  if (decodeSpeedup.n < 2 || high >= limit) return;
   const numbers = `${decodeSpeedup.mean.toFixed(3)} (95 % interval ${low.toFixed(3)} to ${high.toFixed(3)})`;
   throw new LlmoptError('LLMOPT_REGRESSION', `The decode speed-up of B is ${numbers} of that of A, below ${limit}.`);
 }

@@ -5,6 +5,6 @@ export { evaluateQuality, type Foresight, type QualityOptions, type QualityRepor
 export { createReporter, type Reporter } from './report/reporter.ts';
 export { resultReport } from './report/resultTable.ts';
 export { blockBootstrap } from './statistics/bootstrap.ts';
-export { pairedRatio, type Ratio, type Verdict, welchRatio } from './statistics/ratio.ts';
+export { pairedRatio, type Ratio, verdictOf, welchRatio } from './statistics/ratio.ts';
 export { mean, median, percentile, type Summary, summarize, tInterval } from './statistics/summary.ts';
 export { tCritical } from './statistics/tDistribution.ts';

@@ -20,7 +20,11 @@ export interface Streams {
   stderr: Terminal;
 }
 
-const codeOf = (error: unknown) => (LlmoptError.isInstance(error) ? error.code : undefined);
+/** The code of this project's errors; those of the chart and schema packages are classes of their own. */
+function codeOf(error: unknown): string | undefined {
+  const code = error instanceof Error && 'code' in error ? error.code : undefined;
+  return typeof code === 'string' && code.startsWith('LLMOPT_') ? code : undefined;
+}
 
 /** Aborts at the first SIGINT or SIGTERM; the second one ends the process in the system's way. */
 function interruptSignal(): { signal: AbortSignal; release: () => void } {

@@ -17,7 +17,11 @@ export function subtractProfile(after: Profile | undefined, before: Profile | un
 }
 
 /** How much of the steps' time the ops do not account for, in per cent; negative if they add up to more. */
-export function unaccountedPercent({ entries, stepMilliseconds }: Profile): number {
+export function unaccountedPercent(profile: {
+  stepMilliseconds: number;
+  entries: readonly { milliseconds: number }[];
+}): number {
+  const { entries, stepMilliseconds } = profile;
   const ops = entries.reduce((sum, { milliseconds }) => sum + milliseconds, 0);
   return stepMilliseconds > 0 ? (1 - ops / stepMilliseconds) * 100 : 0;
 }

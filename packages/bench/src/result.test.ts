@@ -1,11 +1,11 @@
-import { parseResult } from '@llmopt/schema';
+import { parseBenchmarkResult } from '@llmopt/schema';
 import { describe, expect, it } from 'vitest';
 import { fakeRecord } from '../test/fakeRecord.ts';
 import { assembleResult, pairSamples } from './result.ts';
 
 describe('pairSamples', () => {
   it('pairs by run and prompt, and drops who has no partner', () => {
-    const at = (run: number, prompt: number) => ({ run, prompt });
+    const at = (runIndex: number, promptIndex: number) => ({ runIndex, promptIndex });
     expect(pairSamples([at(0, 0), at(0, 1), at(1, 0)], [at(0, 1), at(0, 0)])).toEqual([
       [at(0, 0), at(0, 0)],
       [at(0, 1), at(0, 1)],
@@ -16,9 +16,8 @@ describe('pairSamples', () => {
 describe('assembleResult', () => {
   it('follows the schema', () => {
     const result = assembleResult(fakeRecord(), { incomplete: false });
-    expect(parseResult(JSON.parse(JSON.stringify(result)))).toMatchObject({ schemaVersion: 1 });
+    expect(parseBenchmarkResult(JSON.parse(JSON.stringify(result)))).toMatchObject({ schemaVersion: 1 });
     expect(result).toMatchObject({
-      incomplete: false,
       createdAt: '2026-01-02T03:04:05.000Z',
       model: { name: 'tiny.gguf' },
       settings: { runs: 3, threads: 2, precision: 'int8', backend: 'wasm' },
@@ -28,9 +27,9 @@ describe('assembleResult', () => {
   it('compares the pairs', () => {
     const { comparison, arms } = assembleResult(fakeRecord({ drift: (run) => 1 + run }), { incomplete: false }) ?? {};
     // Every pair has the ratio 10 to 8, though the machine slows down threefold.
-    expect(comparison?.decodeSpeedup).toMatchObject({ n: 6, verdict: 'higher' });
+    expect(comparison?.decodeSpeedup).toMatchObject({ n: 6, verdict: 'faster' });
     expect(comparison?.decodeSpeedup?.mean).toBeCloseTo(1.25, 9);
-    expect(comparison?.decodeSpeedup?.ci95[0]).toBeCloseTo(1.25, 6);
+    expect(comparison?.decodeSpeedup?.ci95?.[0]).toBeCloseTo(1.25, 6);
     expect(comparison?.memoryReductionPct?.mean).toBeCloseTo(25, 9);
     expect(comparison?.tokenReductionPct?.mean).toBeCloseTo(0, 9);
     expect(arms?.[0]?.memory.peakMb?.mean).toBeCloseTo(200, 9);
@@ -45,14 +44,35 @@ describe('assembleResult', () => {
     expect(comparison?.timeReductionPct?.mean).toBeCloseTo((1 - 1 / (comparison?.endToEndSpeedup?.mean ?? 0)) * 100, 9);
   });
 
-  it('has something to tell as soon as every arm has a sample', () => {
+  it('has something to tell as soon as every arm has a sample, but compares only when complete', () => {
     const record = fakeRecord({ runs: 1, prompts: 1 });
-    expect(assembleResult(record, { incomplete: true })?.comparison?.decodeSpeedup).toMatchObject({
+    expect(assembleResult(record, { incomplete: false })?.comparison?.decodeSpeedup).toMatchObject({
       n: 1,
+      ci95: null,
       verdict: 'no difference shown',
     });
+    const partial = assembleResult(record, { incomplete: true });
+    expect(parseBenchmarkResult(partial)).toMatchObject({ incomplete: true });
+    expect(partial?.comparison).toBeUndefined();
     record.arms[1]?.samples.pop();
     expect(assembleResult(record, { incomplete: true })).toBeUndefined();
     expect(assembleResult({ ...record, arms: [] }, { incomplete: true })).toBeUndefined();
+  });
+
+  it('gives the profile per step', () => {
+    const record = fakeRecord();
+    const entries = [
+      { kind: 'linear', layer: 0, milliseconds: 30 },
+      { kind: 'embed', layer: undefined, milliseconds: 5 },
+    ];
+    Object.assign(record.arms[0] ?? {}, { profile: { steps: 10, stepMilliseconds: 40, entries } });
+    expect(assembleResult(record, { incomplete: false })?.arms[0]?.profile).toEqual({
+      steps: 10,
+      stepMilliseconds: 4,
+      entries: [
+        { kind: 'linear', layer: 0, milliseconds: 3 },
+        { kind: 'embed', layer: -1, milliseconds: 0.5 },
+      ],
+    });
   });
 });

@@ -1,22 +1,20 @@
 import { availableParallelism, cpus, totalmem } from 'node:os';
 import { basename } from 'node:path';
-import type { Profile } from '@llmopt/core';
-import type { BenchmarkResult } from '@llmopt/schema';
+import { type Profile as CoreProfile, LlmoptError } from '@llmopt/core';
+import type { Arm, BenchmarkResult, Comparison, Profile } from '@llmopt/schema';
 import type { LoadReport } from './arms/protocol.ts';
 import type { Settings } from './options.ts';
 import type { QualityReport } from './quality/evaluate.ts';
 import type { Sample } from './runner.ts';
-import { pairedRatio, type Ratio } from './statistics/ratio.ts';
+import { pairedRatio, verdictOf } from './statistics/ratio.ts';
 import { type Summary, summarize } from './statistics/summary.ts';
-
-const bytesPerMb = 2 ** 20;
 
 /** What was learnt of one arm so far. */
 export interface ArmRecord {
   load: LoadReport;
   samples: Sample[];
   responses: { prompt: string; text: string }[];
-  profile?: Profile;
+  profile?: CoreProfile;
 }
 
 /** What was learnt so far: baseline first, then optimised. */
@@ -26,8 +24,6 @@ export interface BenchmarkRecord {
   arms: ArmRecord[];
   quality?: QualityReport;
 }
-
-type Arm = BenchmarkResult['arms'][number];
 
 function systemFacts(): BenchmarkResult['system'] {
   return {
@@ -39,53 +35,71 @@ function systemFacts(): BenchmarkResult['system'] {
   };
 }
 
-function armResult(name: Arm['name'], record: ArmRecord, quality: QualityReport | undefined): Arm {
-  const { load, samples, responses, profile } = record;
-  const figure = (of: (sample: Sample) => number): Summary | undefined => summarize(samples.map(of));
-  const lengths = summarize(responses.map(({ text }) => Array.from(text).length));
-  const foresight = name === 'baseline' ? quality?.baseline : quality?.optimized;
-  const comparison = name === 'optimized' ? quality?.comparison : undefined;
+/** Figures that the schema wants: there is at least one sample, and the fake values of none would be lies. */
+function figure<Item>(items: readonly Item[], of: (item: Item) => number): Summary {
+  const summary = summarize(items.map(of));
+  if (summary) return summary;
+  throw new LlmoptError('LLMOPT_BENCH_FAILED', 'An arm reported times that are no numbers.');
+}
+
+/** Per step, with layer -1 for ops outside the layers. */
+function profileResult({ steps, stepMilliseconds, entries }: CoreProfile): Profile {
+  const perStep = (milliseconds: number) => Math.max(0, milliseconds / Math.max(1, steps));
   return {
-    name,
-    plugins: load.plugins,
+    steps,
+    stepMilliseconds: perStep(stepMilliseconds),
+    entries: entries.map(({ kind, layer = -1, milliseconds }) => ({
+      kind,
+      layer,
+      milliseconds: perStep(milliseconds),
+    })),
+  };
+}
+
+function armResult(kind: 'baseline' | 'optimized', record: ArmRecord, quality: QualityReport | undefined): Arm {
+  const { load, samples, responses, profile } = record;
+  const comparison = kind === 'optimized' ? quality?.comparison : undefined;
+  return {
+    name: kind,
+    kind,
+    plugins: load.plugins.map(({ name }) => name),
+    pluginDetails: load.plugins,
     time: {
-      totalSeconds: figure(({ totalSeconds }) => totalSeconds),
-      tokensPerSecond: figure(({ timePerOutputTokenMs }) => 1000 / timePerOutputTokenMs),
-      timeToFirstTokenMs: figure(({ timeToFirstTokenMs }) => timeToFirstTokenMs),
-      timePerOutputTokenMs: figure(({ timePerOutputTokenMs }) => timePerOutputTokenMs),
-      prefillTokensPerSecond: figure(({ prefillTokensPerSecond }) => prefillTokensPerSecond),
-      loadSeconds: load.loadSeconds,
+      totalSeconds: figure(samples, ({ totalSeconds }) => totalSeconds),
+      tokensPerSecond: figure(samples, ({ timePerOutputTokenMs }) => 1000 / timePerOutputTokenMs),
+      timeToFirstTokenMs: figure(samples, ({ timeToFirstTokenMs }) => timeToFirstTokenMs),
+      timePerOutputTokenMs: figure(samples, ({ timePerOutputTokenMs }) => timePerOutputTokenMs),
+      prefillTokensPerSecond: figure(samples, ({ prefillTokensPerSecond }) => prefillTokensPerSecond),
+      loadSeconds: figure([load], ({ loadSeconds }) => loadSeconds),
     },
     tokens: {
-      input: figure(({ inputTokens }) => inputTokens),
-      output: figure(({ outputTokens }) => outputTokens),
-      total: figure(({ inputTokens, outputTokens }) => inputTokens + outputTokens),
+      input: figure(samples, ({ inputTokens }) => inputTokens),
+      output: figure(samples, ({ outputTokens }) => outputTokens),
+      total: figure(samples, ({ inputTokens, outputTokens }) => inputTokens + outputTokens),
     },
     memory: {
-      peakMb: figure(({ peakBytes }) => peakBytes / bytesPerMb),
-      averageMb: figure(({ averageBytes }) => averageBytes / bytesPerMb),
-      tokensPerMb: figure(({ outputTokens, peakBytes }) => outputTokens / (peakBytes / bytesPerMb)),
-      kvPeakMb: figure(({ kvBytes }) => kvBytes / bytesPerMb),
+      peakMb: figure(samples, ({ peakMb }) => peakMb),
+      averageMb: figure(samples, ({ averageMb }) => averageMb),
+      tokensPerMb: figure(samples, ({ outputTokens, peakMb }) => outputTokens / peakMb),
+      kvPeakMb: figure(samples, ({ kvMb }) => kvMb),
     },
     quality: {
-      responseLength: lengths,
-      perplexity: foresight?.perplexity,
-      bitsPerByte: foresight?.bitsPerByte,
-      klDivergence: comparison?.klDivergence,
-      topTokenAgreement: comparison?.topTokenAgreement,
+      responseLength: figure(responses, ({ text }) => Array.from(text).length),
+      ...quality?.[kind],
+      ...comparison,
     },
     responses,
     runs: samples,
-    profile,
-  } as unknown as Arm;
+    ...(profile && { profile: profileResult(profile) }),
+  };
 }
 
 /** Runs of the same prompt in the same round, first arm and second arm. */
-export function pairSamples<Run extends { run: number; prompt: number }>(
+export function pairSamples<Run extends { runIndex: number; promptIndex: number }>(
   first: readonly Run[],
   second: readonly Run[],
 ): [Run, Run][] {
-  const keyOf = ({ run, prompt }: Run) => `${run} ${prompt}`;
+  const keyOf = ({ runIndex, promptIndex }: Run) => `${runIndex} ${promptIndex}`;
   const others = new Map(second.map((run) => [keyOf(run), run]));
   return first.flatMap((run) => {
     const other = others.get(keyOf(run));
@@ -93,42 +107,47 @@ export function pairSamples<Run extends { run: number; prompt: number }>(
   });
 }
 
-/** A ratio turned into per cent, by a function that may reverse the order. */
-function percent(ratio: Ratio | undefined, of: (ratio: number) => number): Summary | undefined {
-  if (!ratio) return undefined;
-  const ends = ratio.ci95.map(of) as [number, number];
-  return { mean: of(ratio.mean), median: of(ratio.median), ci95: [Math.min(...ends), Math.max(...ends)], n: ratio.n };
+/** A ratio above 1 turned into per cent of gain, by a function that grows. */
+function percent({ mean, median, ci95, n }: Summary, turn: (ratio: number) => number): Summary {
+  return { mean: turn(mean), median: turn(median), ci95: ci95 && [turn(ci95[0]), turn(ci95[1])], n };
 }
 
 const gain = (ratio: number) => (ratio - 1) * 100;
-const reduction = (ratio: number) => (1 - ratio) * 100;
+const reduction = (ratio: number) => (1 - 1 / ratio) * 100;
+const verdicts = { higher: 'faster', lower: 'slower', 'no difference shown': 'no difference shown' } as const;
 
-function compare(baseline: readonly Sample[], optimized: readonly Sample[]): BenchmarkResult['comparison'] {
+/** A request that wrote nothing counts as one character, for a ratio needs something. */
+const charactersPerSecond = ({ characters, totalSeconds }: Sample) => Math.max(1, characters) / totalSeconds;
+
+/** The arms pair by pair. Every ratio is turned so that above 1 is better. Undefined without a pair. */
+function compare(baseline: readonly Sample[], optimized: readonly Sample[]): Comparison | undefined {
   const pairs = pairSamples(baseline, optimized);
-  const ratio = (of: (sample: Sample) => number, which: 'first over second' | 'second over first') =>
-    pairedRatio(pairs.map(([a, b]) => (which === 'first over second' ? [of(a), of(b)] : [of(b), of(a)])));
-  const tokens = ({ inputTokens, outputTokens }: Sample) => inputTokens + outputTokens;
-  const time = ratio(({ totalSeconds }) => totalSeconds, 'second over first');
+  if (pairs.length === 0) return undefined;
+  const ratio = (better: (optimized: Sample, baseline: Sample) => number) => {
+    const summary = pairedRatio(pairs.map(([a, b]) => [better(b, a), 1]));
+    if (summary) return { ...summary, verdict: verdicts[verdictOf(summary)] };
+    throw new LlmoptError('LLMOPT_BENCH_FAILED', 'The arms cannot be compared: a measurement is zero.');
+  };
+  const endToEndSpeedup = ratio((b, a) => a.totalSeconds / b.totalSeconds);
+  const throughput = ratio((b, a) => b.outputTokens / b.totalSeconds / (a.outputTokens / a.totalSeconds));
+  const tokens = ratio((b, a) => (a.inputTokens + a.outputTokens) / (b.inputTokens + b.outputTokens));
   return {
-    decodeSpeedup: ratio(({ timePerOutputTokenMs }) => timePerOutputTokenMs, 'first over second'),
-    endToEndSpeedup: ratio(({ totalSeconds }) => totalSeconds, 'first over second'),
-    charactersPerSecondGain: ratio(({ characters, totalSeconds }) => characters / totalSeconds, 'second over first'),
-    timeReductionPct: percent(time, reduction),
-    throughputGainPct: percent(
-      ratio(({ outputTokens, totalSeconds }) => outputTokens / totalSeconds, 'second over first'),
-      gain,
-    ),
-    tokenReductionPct: percent(ratio(tokens, 'second over first'), reduction),
+    decodeSpeedup: ratio((b, a) => a.timePerOutputTokenMs / b.timePerOutputTokenMs),
+    endToEndSpeedup,
+    charactersPerSecondGain: ratio((b, a) => charactersPerSecond(b) / charactersPerSecond(a)),
+    timeReductionPct: percent(endToEndSpeedup, reduction),
+    throughputGainPct: percent(throughput, gain),
+    tokenReductionPct: percent(tokens, reduction),
     memoryReductionPct: percent(
-      ratio(({ peakBytes }) => peakBytes, 'second over first'),
+      ratio((b, a) => a.peakMb / b.peakMb),
       reduction,
     ),
-  } as unknown as BenchmarkResult['comparison'];
+  };
 }
 
 /**
  * The result as far as it was measured; undefined as long as there is no sample of every arm, for then there is
- * nothing to tell.
+ * nothing to tell. An incomplete result has no comparison.
  */
 export function assembleResult(
   record: BenchmarkRecord,
@@ -137,27 +156,31 @@ export function assembleResult(
   const [baseline, optimized] = record.arms;
   if (!baseline || !optimized || baseline.samples.length === 0 || optimized.samples.length === 0) return undefined;
   const { settings, quality } = record;
-  const { model, backend } = baseline.load;
+  const { model, backend, chatTemplate } = baseline.load;
+  const comparison = incomplete ? undefined : compare(baseline.samples, optimized.samples);
   return {
     schemaVersion: 1,
     createdAt: record.createdAt.toISOString(),
-    incomplete,
+    ...(incomplete && { incomplete }),
     system: systemFacts(),
     model: { ...model, name: modelName(settings.model) },
     settings: {
-      prompts: settings.prompts,
+      prompts: settings.prompts.length,
       maxNewTokens: settings.maxNewTokens,
       runs: settings.runs,
       warmup: settings.warmup,
       seed: settings.seed,
       backend: settings.backend,
-      threads: Number(backend.threads),
+      threads: Number(backend.threads ?? 1),
       precision: String(backend.precision),
-      chatTemplate: baseline.load.chatTemplate,
+      chatTemplate,
+      ...(quality && {
+        quality: { scoredTokens: quality.scoredTokens, windows: quality.windows, windowTokens: quality.windowTokens },
+      }),
     },
     arms: [armResult('baseline', baseline, quality), armResult('optimized', optimized, quality)],
-    comparison: compare(baseline.samples, optimized.samples),
-  } as unknown as BenchmarkResult;
+    ...(comparison && { comparison }),
+  };
 }
 
 /** What the user called the model, without the folders of their machine. */

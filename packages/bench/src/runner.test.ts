@@ -69,11 +69,9 @@ describe('runTimed', () => {
     expect(samples).toHaveLength(8);
     expect(samples[0]).toMatchObject([
       1,
-      { run: 0, prompt: 0, timePerOutputTokenMs: 1, inputTokens: 5, outputTokens: 8, characters: 8 },
+      { runIndex: 0, promptIndex: 0, timePerOutputTokenMs: 1, inputTokens: 5, outputTokens: 8, characters: 8 },
     ]);
-    expect(samples.every(([, { peakBytes, averageBytes }]) => peakBytes >= averageBytes && averageBytes > 1e6)).toBe(
-      true,
-    );
+    expect(samples.every(([, { peakMb, averageMb }]) => peakMb >= averageMb && averageMb > 1)).toBe(true);
   });
 
   it('hands over what was measured before an arm fails', async () => {

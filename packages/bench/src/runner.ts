@@ -1,12 +1,13 @@
 import type { ArmProcess } from './arms/parent.ts';
 import { sampleMemory } from './memory.ts';
 
-/** One timed request. */
-export interface Sample {
+const bytesPerMb = 1e6;
+
+/** One timed request. A type, not an interface, so that it fits the schema's open objects. */
+export type Sample = {
   /** Number of the run, from 0. */
-  run: number;
-  /** Index of the prompt. */
-  prompt: number;
+  runIndex: number;
+  promptIndex: number;
   totalSeconds: number;
   timeToFirstTokenMs: number;
   timePerOutputTokenMs: number;
@@ -15,12 +16,12 @@ export interface Sample {
   outputTokens: number;
   /** Characters of the text that was generated. */
   characters: number;
-  /** Resident set of the arm's process while the request ran. */
-  peakBytes: number;
-  averageBytes: number;
+  /** Resident set of the arm's process while the request ran, in MB of 10^6 bytes. */
+  peakMb: number;
+  averageMb: number;
   /** Memory of the KV cache at the end. */
-  kvBytes: number;
-}
+  kvMb: number;
+};
 
 export interface Turn {
   /** Number of the run; negative for a warm-up. */
@@ -58,8 +59,8 @@ async function runOnce(arm: ArmProcess, turn: Turn, maxNewTokens: number): Promi
     });
   const figures = (await memory.stop()) ?? { peakBytes: report.residentBytes, averageBytes: report.residentBytes };
   return {
-    run: turn.run,
-    prompt: turn.prompt,
+    runIndex: turn.run,
+    promptIndex: turn.prompt,
     totalSeconds: report.timings.totalMs / 1000,
     timeToFirstTokenMs: report.timings.timeToFirstTokenMs,
     timePerOutputTokenMs: report.timings.timePerOutputTokenMs,
@@ -67,9 +68,9 @@ async function runOnce(arm: ArmProcess, turn: Turn, maxNewTokens: number): Promi
     inputTokens: report.usage.inputTokens,
     outputTokens: report.usage.outputTokens,
     characters: Array.from(report.text).length,
-    peakBytes: figures.peakBytes,
-    averageBytes: figures.averageBytes,
-    kvBytes: report.kvBytes,
+    peakMb: figures.peakBytes / bytesPerMb,
+    averageMb: figures.averageBytes / bytesPerMb,
+    kvMb: report.kvBytes / bytesPerMb,
   };
 }
 

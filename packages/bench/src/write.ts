@@ -1,7 +1,7 @@
 import { mkdir, rm, stat, unlink, writeFile } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { LlmoptError } from '@llmopt/core';
-import { type BenchmarkResult, parseResult } from '@llmopt/schema';
+import { type BenchmarkResult, parseBenchmarkResult } from '@llmopt/schema';
 import writeFileAtomic from 'write-file-atomic';
 
 function cannotWrite(path: string, cause: unknown): LlmoptError {
@@ -50,12 +50,22 @@ export async function assertFileWritable(file: string): Promise<void> {
   }
 }
 
+/** A result that follows the schema. @throws LLMOPT_RESULT_INVALID */
+export function checkResult(value: unknown): BenchmarkResult {
+  try {
+    return parseBenchmarkResult(value);
+  } catch (cause) {
+    const said = cause instanceof Error ? cause.message : String(cause);
+    throw new LlmoptError('LLMOPT_RESULT_INVALID', `The result does not follow the schema: ${said}`, { cause });
+  }
+}
+
 /**
  * Writes a result: the whole file or nothing. Its folder is created if there is none.
  * @throws LLMOPT_RESULT_INVALID if it does not follow the schema, LLMOPT_WRITE_FAILED
  */
 export async function writeResult(file: string, result: BenchmarkResult): Promise<void> {
-  const text = `${JSON.stringify(parseResult(result), null, 2)}\n`;
+  const text = `${JSON.stringify(checkResult(result), null, 2)}\n`;
   try {
     await mkdir(dirname(resolve(file)), { recursive: true });
     await writeFileAtomic(file, text);

@@ -23,8 +23,8 @@ export function fakeRecord({
       const [run, prompt] = [Math.floor(index / prompts), index % prompts];
       const timePerOutputTokenMs = milliseconds[arm] * drift(run, prompt);
       return {
-        run,
-        prompt,
+        runIndex: run,
+        promptIndex: prompt,
         totalSeconds: (20 + 10 * timePerOutputTokenMs) / 1000,
         timeToFirstTokenMs: 20,
         timePerOutputTokenMs,
@@ -32,9 +32,9 @@ export function fakeRecord({
         inputTokens: 20,
         outputTokens: 11,
         characters: 30,
-        peakBytes: ([200, 150][arm] as number) * 2 ** 20,
-        averageBytes: ([180, 140][arm] as number) * 2 ** 20,
-        kvBytes: 2 ** 20,
+        peakMb: arm === 0 ? 200 : 150,
+        averageMb: arm === 0 ? 180 : 140,
+        kvMb: 1,
       };
     });
   const load = {

@@ -127,26 +127,22 @@ function windowTokensOf(pipeline: Pipeline, options: QualityOptions): number {
   return Math.min(options.windowTokens ?? 512, pipeline.graph.config.contextLength);
 }
 
-function foresight({ losses, bytes }: Losses, seed: number): Foresight {
-  const [low, high] = blockBootstrap(losses, { seed });
-  const n = losses.length;
-  const bitsPerByte = (loss: number) => (loss * n) / (Math.LN2 * bytes);
-  const apply = (f: (loss: number) => number): Summary => ({
-    mean: f(mean(losses)),
-    median: f(median(losses)),
-    ci95: [f(low), f(high)],
-    n,
-  });
-  return { perplexity: apply(Math.exp), bitsPerByte: apply(bitsPerByte) };
+/** Mean, median and bootstrapped interval of dependent samples, turned by a function that grows. */
+function bootstrapped(samples: readonly number[], seed: number, turn = (value: number) => value): Summary {
+  const interval = blockBootstrap(samples, { seed });
+  return {
+    mean: turn(mean(samples)),
+    median: turn(median(samples)),
+    ci95: interval && [turn(interval[0]), turn(interval[1])],
+    n: samples.length,
+  };
 }
 
-function bootstrapped(
-  samples: readonly number[],
-  seed: number,
-  f: (value: number) => number = (value) => value,
-): Summary {
-  const [low, high] = blockBootstrap(samples, { seed });
-  return { mean: f(mean(samples)), median: f(median(samples)), ci95: [f(low), f(high)], n: samples.length };
+function foresight({ losses, bytes }: Losses, seed: number): Foresight {
+  return {
+    perplexity: bootstrapped(losses, seed, Math.exp),
+    bitsPerByte: bootstrapped(losses, seed, (loss) => (loss * losses.length) / (Math.LN2 * bytes)),
+  };
 }
 
 /**

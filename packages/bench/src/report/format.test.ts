@@ -20,7 +20,7 @@ describe('formatNumber', () => {
 describe('formatFigure', () => {
   it('shows an interval only where there is one', () => {
     expect(formatFigure({ mean: 62.13, median: 62, ci95: [60.02, 64.24], n: 10 })).toBe('62.1 (60.0 to 64.2)');
-    expect(formatFigure({ mean: 62.13, median: 62, ci95: [62.13, 62.13], n: 1 })).toBe('62.1');
+    expect(formatFigure({ mean: 62.13, median: 62, ci95: null, n: 1 })).toBe('62.1');
     expect(formatFigure({ mean: 128, median: 128, ci95: [128, 128], n: 10 })).toBe('128');
     expect(formatFigure({ mean: 0.5, median: 0.5, ci95: [0.4, 0.6], n: 10 }, 100)).toBe('50.0 (40.0 to 60.0)');
     expect(formatFigure(undefined)).toBe('');

@@ -14,6 +14,7 @@ export function formatNumber(value: number): string {
 export function formatFigure(figure: Summary | undefined, scale = 1): string {
   if (!figure) return '';
   const text = formatNumber(figure.mean * scale);
-  const [low, high] = figure.ci95.map((end) => formatNumber(end * scale)) as [string, string];
-  return figure.n > 1 && !(low === text && high === text) ? `${text} (${low} to ${high})` : text;
+  if (!figure.ci95) return text;
+  const [low, high] = figure.ci95.map((end) => formatNumber(end * scale));
+  return low === text && high === text ? text : `${text} (${low} to ${high})`;
 }

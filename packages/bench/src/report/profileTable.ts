@@ -1,4 +1,4 @@
-import type { Profile } from '@llmopt/core';
+import type { Profile } from '@llmopt/schema';
 import Table from 'cli-table3';
 import { unaccountedPercent } from '../profile.ts';
 
@@ -8,19 +8,18 @@ import { unaccountedPercent } from '../profile.ts';
  */
 export function profileTable(title: string, profile: Profile): string {
   const { steps, stepMilliseconds, entries } = profile;
-  const perStep = (milliseconds: number) => (milliseconds / Math.max(1, steps)).toFixed(3);
-  const sum = (kind?: string, layer?: number | 'outside') =>
+  const show = (milliseconds: number) => milliseconds.toFixed(3);
+  const sum = (kind?: string, layer?: number) =>
     entries
       .filter((entry) => kind === undefined || entry.kind === kind)
-      .filter((entry) => layer === undefined || (entry.layer ?? 'outside') === layer)
+      .filter((entry) => layer === undefined || entry.layer === layer)
       .reduce((total, { milliseconds }) => total + milliseconds, 0);
   const share = (milliseconds: number) =>
     stepMilliseconds > 0 ? `${((milliseconds / stepMilliseconds) * 100).toFixed(1)} %` : '';
 
   const kinds = [...new Set(entries.map(({ kind }) => kind))].sort((a, b) => sum(b) - sum(a));
-  const places = [...new Set(entries.map(({ layer }) => layer ?? 'outside'))].sort((a, b) =>
-    a === 'outside' ? 1 : b === 'outside' ? -1 : a - b,
-  );
+  // Layer -1, for what lies outside the layers, comes last.
+  const places = [...new Set(entries.map(({ layer }) => layer))].sort((a, b) => (a < 0 ? 1 : b < 0 ? -1 : a - b));
   const table = new Table({
     head: ['layer', ...kinds, 'sum'],
     colAligns: ['left', ...kinds.map(() => 'right' as const), 'right'],
@@ -28,13 +27,11 @@ export function profileTable(title: string, profile: Profile): string {
   });
   for (const place of places) {
     const cells = kinds.map((kind) =>
-      entries.some((entry) => entry.kind === kind && (entry.layer ?? 'outside') === place)
-        ? perStep(sum(kind, place))
-        : '',
+      entries.some((entry) => entry.kind === kind && entry.layer === place) ? show(sum(kind, place)) : '',
     );
-    table.push([String(place), ...cells, perStep(sum(undefined, place))]);
+    table.push([place < 0 ? 'outside' : String(place), ...cells, show(sum(undefined, place))]);
   }
-  table.push(['all', ...kinds.map((kind) => perStep(sum(kind))), perStep(sum())]);
+  table.push(['all', ...kinds.map((kind) => show(sum(kind))), show(sum())]);
   table.push(['share', ...kinds.map((kind) => share(sum(kind))), share(sum())]);
 
   const unaccounted = unaccountedPercent(profile);
@@ -42,6 +39,6 @@ export function profileTable(title: string, profile: Profile): string {
   return [
     `${title}: milliseconds per decode step, mean of ${steps} steps`,
     table.toString(),
-    `Ops ${perStep(sum())} ms, step ${perStep(stepMilliseconds)} ms: ${Math.abs(unaccounted).toFixed(1)} % ${where}.`,
+    `Ops ${show(sum())} ms, step ${show(stepMilliseconds)} ms: ${Math.abs(unaccounted).toFixed(1)} % ${where}.`,
   ].join('\n');
 }

@@ -1,12 +1,8 @@
-import type { BenchmarkResult } from '@llmopt/schema';
+import type { Arm, BenchmarkResult, Figure, Ratio } from '@llmopt/schema';
 import Table from 'cli-table3';
 import pc from 'picocolors';
-import type { Ratio } from '../statistics/ratio.ts';
-import type { Summary } from '../statistics/summary.ts';
 import { formatFigure, formatNumber } from './format.ts';
 import { profileTable } from './profileTable.ts';
-
-type Arm = BenchmarkResult['arms'][number];
 
 interface Row {
   label: string;
@@ -14,25 +10,25 @@ interface Row {
   verdict?: string;
 }
 
-const meanOf = (figure: Summary | undefined) => formatNumber(figure?.mean ?? Number.NaN);
+const meanOf = (figure: Figure | undefined) => formatNumber(figure?.mean ?? Number.NaN);
 
-/** A ratio in words: `1.16x faster (1.12 to 1.20)`, or that nothing was shown. */
+/** A ratio in words: `1.16x (1.12 to 1.20), faster`. */
 function speedVerdict(ratio: Ratio | undefined): string {
   if (!ratio) return '';
-  const [low, high] = ratio.ci95.map((end) => end.toFixed(2));
-  const interval = ratio.n > 1 ? `${ratio.mean.toFixed(2)}x (${low} to ${high})` : `${ratio.mean.toFixed(2)}x`;
-  if (ratio.verdict === 'no difference shown') return `${interval}, no difference shown`;
-  return ratio.verdict === 'higher' ? pc.green(`${interval}, faster`) : pc.red(`${interval}, slower`);
+  const interval = ratio.ci95 ? ` (${ratio.ci95.map((end) => end.toFixed(2)).join(' to ')})` : '';
+  const text = `${ratio.mean.toFixed(2)}x${interval}, ${ratio.verdict}`;
+  return { faster: pc.green, slower: pc.red, 'no difference shown': String }[ratio.verdict](text);
 }
 
 /** A reduction in per cent in words. */
-function reductionVerdict(percent: Summary | undefined, noun: string): string {
+function reductionVerdict(percent: Figure | undefined, noun: string): string {
   if (!percent) return '';
   const sign = percent.mean < 0 ? -1 : 1;
-  const [low, high] = percent.ci95.map((end) => end * sign).sort((a, b) => a - b) as [number, number];
-  const interval = percent.n > 1 ? ` (${low.toFixed(1)} to ${high.toFixed(1)})` : '';
-  const text = `${(percent.mean * sign).toFixed(1)} %${interval}`;
-  if (percent.n < 2 || low <= 0) return `${text}, no difference shown`;
+  const [low, high] = (percent.ci95 ?? []).map((end) => end * sign).sort((a, b) => a - b);
+  const size = `${(percent.mean * sign).toFixed(1)} %`;
+  if (low === undefined || high === undefined) return `${size}, no difference shown`;
+  const text = `${size} (${low.toFixed(1)} to ${high.toFixed(1)})`;
+  if (low <= 0) return `${text}, no difference shown`;
   return sign > 0 ? pc.green(`${text} less ${noun}`) : pc.red(`${text} more ${noun}`);
 }
 
@@ -50,7 +46,7 @@ function rowsOf({ comparison }: BenchmarkResult): Row[] {
     },
     { label: 'time to first token, ms', of: ({ time }) => formatFigure(time.timeToFirstTokenMs) },
     { label: 'prefill, tokens per second', of: ({ time }) => formatFigure(time.prefillTokensPerSecond) },
-    { label: 'load, seconds', of: ({ time }) => formatNumber(time.loadSeconds ?? Number.NaN) },
+    { label: 'load, seconds', of: ({ time }) => formatFigure(time.loadSeconds) },
     { label: 'tokens in / out', of: ({ tokens }) => `${meanOf(tokens.input)} / ${meanOf(tokens.output)}` },
     {
       label: 'peak memory, MB',

@@ -1,5 +1,5 @@
 import { createRandom } from './random.ts';
-import { mean, percentile } from './summary.ts';
+import { type Interval, percentile } from './summary.ts';
 
 export interface BootstrapOptions {
   /** Neighbouring samples that stay together: as long as their dependence reaches. Default 32. */
@@ -25,15 +25,12 @@ function blocksOf(samples: ArrayLike<number>, blockLength: number): { sums: Floa
 
 /**
  * 95 % interval of the mean of dependent samples, such as the losses of neighbouring tokens: blocks of neighbours are
- * drawn with replacement, and the interval spans the middle 95 % of the means. A point for fewer than two blocks.
+ * drawn with replacement, and the interval spans the middle 95 % of the means. Null for fewer than two blocks.
  */
-export function blockBootstrap(
-  samples: ArrayLike<number>,
-  options: BootstrapOptions = {},
-): [low: number, high: number] {
+export function blockBootstrap(samples: ArrayLike<number>, options: BootstrapOptions = {}): Interval | null {
   const { blockLength = 32, resamples = 2000, seed = 0 } = options;
   const { sums, lengths } = blocksOf(samples, blockLength);
-  if (sums.length < 2) return [mean(samples), mean(samples)];
+  if (sums.length < 2) return null;
   const random = createRandom(seed);
   const means = new Float64Array(resamples);
   for (let resample = 0; resample < resamples; resample++) {

@@ -1,20 +1,17 @@
-import { mean, median, type Summary, tInterval, variance } from './summary.ts';
+import { type Interval, mean, median, type Summary, tInterval, variance } from './summary.ts';
 import { tCritical } from './tDistribution.ts';
 
-/** What an interval of a ratio allows to say. */
-export type Verdict = 'higher' | 'lower' | 'no difference shown';
-
 /** A ratio whose `mean` is geometric: 1 means equal. */
-export interface Ratio extends Summary {
-  verdict: Verdict;
-}
+export type Ratio = Summary;
 
-const exponentiate = ([low, high]: [number, number]): [number, number] => [Math.exp(low), Math.exp(high)];
+const exponentiate = (interval: Interval | null): Interval | null =>
+  interval && [Math.exp(interval[0]), Math.exp(interval[1])];
 
-/** 'no difference shown' where the interval holds 1, or where one pair alone cannot show any. */
-export function verdictOf(ci95: readonly [number, number], n: number): Verdict {
-  if (n < 2 || !(ci95[0] > 1 || ci95[1] < 1)) return 'no difference shown';
-  return ci95[0] > 1 ? 'higher' : 'lower';
+/** What a ratio's interval allows to say: nothing where it holds 1, or where there is none. */
+export function verdictOf({ ci95 }: Pick<Ratio, 'ci95'>): 'higher' | 'lower' | 'no difference shown' {
+  if (ci95 && ci95[0] > 1) return 'higher';
+  if (ci95 && ci95[1] < 1) return 'lower';
+  return 'no difference shown';
 }
 
 /**
@@ -24,19 +21,17 @@ export function verdictOf(ci95: readonly [number, number], n: number): Verdict {
 export function pairedRatio(pairs: Iterable<readonly [numerator: number, denominator: number]>): Ratio | undefined {
   const logs = Array.from(pairs, ([a, b]) => Math.log(a / b)).filter(Number.isFinite);
   if (logs.length === 0) return undefined;
-  const ci95 = exponentiate(tInterval(logs));
   return {
     mean: Math.exp(mean(logs)),
     median: Math.exp(median(logs)),
-    ci95,
+    ci95: exponentiate(tInterval(logs)),
     n: logs.length,
-    verdict: verdictOf(ci95, logs.length),
   };
 }
 
 /**
  * Ratio of two unpaired sets of positive samples: the ratio of their geometric means, with Welch's t-interval on the
- * logarithms. `n` is the size of the smaller set; with fewer than two samples on a side the interval is a point.
+ * logarithms. `n` is the size of the smaller set; with fewer than two samples on a side there is no interval.
  * Undefined when a side has no positive, finite sample.
  */
 export function welchRatio(numerator: Iterable<number>, denominator: Iterable<number>): Ratio | undefined {
@@ -46,14 +41,11 @@ export function welchRatio(numerator: Iterable<number>, denominator: Iterable<nu
   const n = Math.min(a.length, b.length);
   if (n === 0) return undefined;
   const difference = mean(a) - mean(b);
-  const errorA = variance(a) / a.length;
-  const errorB = variance(b) / b.length;
+  const ratio = { mean: Math.exp(difference), median: Math.exp(median(a) - median(b)), n };
+  if (n < 2) return { ...ratio, ci95: null };
+  const [errorA, errorB] = [variance(a) / a.length, variance(b) / b.length];
   const error = errorA + errorB;
-  let half = 0;
-  if (n > 1 && error > 0) {
-    const degrees = error ** 2 / (errorA ** 2 / (a.length - 1) + errorB ** 2 / (b.length - 1));
-    half = tCritical(degrees) * Math.sqrt(error);
-  }
-  const ci95 = exponentiate([difference - half, difference + half]);
-  return { mean: Math.exp(difference), median: Math.exp(median(a) - median(b)), ci95, n, verdict: verdictOf(ci95, n) };
+  const degrees = error ** 2 / (errorA ** 2 / (a.length - 1) + errorB ** 2 / (b.length - 1));
+  const half = error > 0 ? tCritical(degrees) * Math.sqrt(error) : 0;
+  return { ...ratio, ci95: exponentiate([difference - half, difference + half]) };
 }

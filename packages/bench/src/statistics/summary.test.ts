@@ -48,13 +48,14 @@ describe('percentile', () => {
 describe('tInterval', () => {
   it('matches a textbook example', () => {
     // mean 5, standard deviation 1.5811, n 5: half width 2.7764 * 1.5811 / sqrt(5) = 1.9632.
-    const [low, high] = tInterval([3, 4, 5, 6, 7]);
+    const [low, high] = tInterval([3, 4, 5, 6, 7]) ?? [0, 0];
     expect(low).toBeCloseTo(3.0368, 4);
     expect(high).toBeCloseTo(6.9632, 4);
   });
 
-  it('is a point with one sample', () => {
-    expect(tInterval([4])).toEqual([4, 4]);
+  it('knows nothing with one sample', () => {
+    expect(tInterval([4])).toBeNull();
+    expect(summarize([4])).toEqual({ mean: 4, median: 4, ci95: null, n: 1 });
   });
 });
 

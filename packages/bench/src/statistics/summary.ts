@@ -1,12 +1,14 @@
 import { tCritical } from './tDistribution.ts';
 
-/** A figure that was measured `n` times. `ci95` is where its mean lies with 95 % confidence. */
-export interface Summary {
+export type Interval = [low: number, high: number];
+
+/** A figure that was measured `n` times. `ci95` is where its mean lies with 95 % confidence; null if `n` is 1. A type, so that it fits open objects. */
+export type Summary = {
   mean: number;
   median: number;
-  ci95: [low: number, high: number];
+  ci95: Interval | null;
   n: number;
-}
+};
 
 /** Arithmetic mean; NaN without samples. */
 export function mean(samples: ArrayLike<number>): number {
@@ -38,13 +40,10 @@ export function median(samples: ArrayLike<number>): number {
   return percentile(samples, 0.5);
 }
 
-/**
- * 95 % interval of the mean by Student's t. With one sample nothing is known about the spread: the interval is
- * that sample, and `n: 1` says what it is worth.
- */
-export function tInterval(samples: ArrayLike<number>): [low: number, high: number] {
+/** 95 % interval of the mean by Student's t; null with fewer than two samples, which say nothing about the spread. */
+export function tInterval(samples: ArrayLike<number>): Interval | null {
+  if (samples.length < 2) return null;
   const centre = mean(samples);
-  if (samples.length < 2) return [centre, centre];
   const half = tCritical(samples.length - 1) * Math.sqrt(variance(samples) / samples.length);
   return [centre - half, centre + half];
 }
