@@ -12,11 +12,18 @@ interface Case {
   minMargin: number;
 }
 
-const { cases } = JSON.parse(readFileSync(new URL('../fixtures/greedy.json', import.meta.url), 'utf8')) as { cases: Case[] };
+const { cases } = JSON.parse(readFileSync(new URL('../fixtures/greedy.json', import.meta.url), 'utf8')) as {
+  cases: Case[];
+};
 
 let pipeline: Pipeline;
 beforeAll(async () => {
-  pipeline = await createPipeline({ model: 'smollm2-135m', backend: wasm({ precision: 'float32' }), slots: 2, contextLength: 1024 });
+  pipeline = await createPipeline({
+    model: 'smollm2-135m',
+    backend: wasm({ precision: 'float32' }),
+    slots: 2,
+    contextLength: 1024,
+  });
 }, 120_000);
 afterAll(() => pipeline.dispose());
 

@@ -14,12 +14,20 @@ it.each([
   // float32 in another order of sums: 1e-5 is what is asked for, and is a hundred times what is seen.
   { name: 'wasm float32', backend: () => wasm({ precision: 'float32' }), windows: all, maxKl: 1e-5, minTop: 0.999 },
   { name: 'wasm int8', backend: () => wasm(), windows: all, maxKl: 3e-3, minTop: 0.97 },
-  { name: `reference, ${ofReference.length} of 4 windows`, backend: reference, windows: ofReference, maxKl: 1e-5, minTop: 0.999 },
+  {
+    name: `reference, ${ofReference.length} of 4 windows`,
+    backend: reference,
+    windows: ofReference,
+    maxKl: 1e-5,
+    minTop: 0.999,
+  },
 ])('$name', { timeout: 900_000 }, async ({ name, backend, windows, maxKl, minTop }) => {
   const { executable, dispose } = await compileFile(await realModelPath(), backend());
   const { meanKl, topAgreement, positions } = await measureParity(executable, windows);
   await dispose();
-  console.log(`${name}: mean KL ${meanKl.toExponential(2)}, top token agrees ${(topAgreement * 100).toFixed(2)} %, ${positions} positions`);
+  console.log(
+    `${name}: mean KL ${meanKl.toExponential(2)}, top token agrees ${(topAgreement * 100).toFixed(2)} %, ${positions} positions`,
+  );
   expect(meanKl).toBeLessThan(maxKl);
   expect(topAgreement).toBeGreaterThanOrEqual(minTop);
 });

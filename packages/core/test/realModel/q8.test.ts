@@ -42,7 +42,9 @@ async function llamaTopTokens(file: string, sequences: readonly number[][]): Pro
     const context = await model.createContext({ contextSize: 1024 });
     const outputs = await context
       .getSequence()
-      .controlledEvaluate(tokens.map((token) => [token as Token, { generateNext: { token: true, options: { temperature: 0 } } }]));
+      .controlledEvaluate(
+        tokens.map((token) => [token as Token, { generateNext: { token: true, options: { temperature: 0 } } }]),
+      );
     tops.push(...outputs.map((output) => Number(output?.next.token)));
     await context.dispose();
   }

@@ -5,7 +5,8 @@ import { openGguf } from '../../src/checkpoint/index.ts';
 import { type ChatMessage, type Tokenizer, tokenizerFromGguf } from '../../src/tokenizer/index.ts';
 import { realModelPath } from './model.ts';
 
-const fixture = <T>(name: string): T => JSON.parse(readFileSync(new URL(`../fixtures/${name}`, import.meta.url), 'utf8')) as T;
+const fixture = <T>(name: string): T =>
+  JSON.parse(readFileSync(new URL(`../fixtures/${name}`, import.meta.url), 'utf8')) as T;
 
 let checkpoint: Checkpoint;
 let tokenizer: Tokenizer;
@@ -31,7 +32,9 @@ it('gives back every string whose bytes have a token', () => {
 });
 
 it("writes a chat as transformers' template does", () => {
-  const { cases } = fixture<{ cases: { messages: ChatMessage[]; addGenerationPrompt: boolean; text: string; ids: number[] }[] }>('chat.json');
+  const { cases } = fixture<{
+    cases: { messages: ChatMessage[]; addGenerationPrompt: boolean; text: string; ids: number[] }[];
+  }>('chat.json');
   expect(cases.length).toBeGreaterThanOrEqual(4);
   for (const { messages, addGenerationPrompt, text, ids } of cases) {
     expect(tokenizer.renderChat(messages, { addGenerationPrompt })).toBe(text);
