@@ -1,10 +1,10 @@
 import { defineConfig } from 'tsup';
 
 export default defineConfig({
-  entry: ['src/index.ts', 'src/cli.ts', 'src/arm.ts'],
+  // Flat: the parent looks for arm.js beside itself.
+  entry: { index: 'src/index.ts', cli: 'src/cli.ts', arm: 'src/arm.ts' },
   format: 'esm',
   target: 'node22',
-  dts: { entry: 'src/index.ts' },
+  dts: { entry: { index: 'src/index.ts' } },
   clean: true,
-  splitting: true,
 });

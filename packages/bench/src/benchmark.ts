@@ -1,6 +1,5 @@
 import { LlmoptError, resolveModel } from '@llmopt/core';
 import type { BenchmarkResult } from '@llmopt/schema';
-import { renderCharts } from '@llmopt/viz';
 import { type ArmProcess, startArm } from './arms/parent.ts';
 import type { LoadReport } from './arms/protocol.ts';
 import type { ArmSpec } from './arms/spec.ts';
@@ -185,9 +184,13 @@ export async function runBenchmark(
   }
   const result = assembleResult(record, { incomplete: false }) as BenchmarkResult;
   await writeResult(settings.output, result);
+  reporter.note(`The result is in ${settings.output}.`);
   if (settings.plots !== false) {
     reporter.stage('Charts');
+    // Loaded only now: the chart libraries would take their time and memory from what is measured.
+    const { renderCharts } = await import('@llmopt/viz');
     await renderCharts(result, settings.plots);
+    reporter.note(`The charts are in ${settings.plots}.`);
   }
   reporter.end();
   return result;

@@ -7,6 +7,8 @@ import { fileURLToPath } from 'node:url';
 import { parseBenchmarkResult } from '@llmopt/schema';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { writeTinyModel } from '../../core/test/tinyModel.ts';
+import { fakeRecord } from '../test/fakeRecord.ts';
+import { assembleResult } from './result.ts';
 
 // The command as it is installed: the test command builds first.
 const cli = fileURLToPath(new URL('../dist/cli.js', import.meta.url));
@@ -173,6 +175,26 @@ describe('llmopt-bench', () => {
     expect(code).toBe(1);
     expect(stderr).toContain('nowhere.gguf');
     expect(await readdir(cwd)).toEqual([]);
+  });
+
+  it('compares two results, and fails where the second is surely slower', async () => {
+    const cwd = await mkdtemp(join(folder, 'diff-'));
+    const write = (name: string, optimized: number) => {
+      const record = fakeRecord({ milliseconds: [10, optimized], drift: (run, prompt) => 1 + run + prompt });
+      for (const [index, sample] of record.arms[1]?.samples.entries() ?? []) {
+        sample.timePerOutputTokenMs *= 1 + index / 1000;
+      }
+      return writeFile(join(cwd, name), JSON.stringify(assembleResult(record, { incomplete: false })));
+    };
+    await Promise.all([write('a.json', 8), write('b.json', 10), writeFile(join(cwd, 'broken.json'), '{')]);
+    const same = await start(['diff', 'a.json', 'a.json', '--fail-below', '0.95'], cwd).ended;
+    expect(same).toMatchObject({ code: 0, stderr: '', stdout: expect.stringContaining('decode speed-up') });
+    const worse = await start(['diff', 'a.json', 'b.json', '--fail-below', '0.95'], cwd).ended;
+    expect(worse).toMatchObject({ code: 1, stderr: expect.stringMatching(/^LLMOPT_REGRESSION: .* is 0\.800 /) });
+    expect(worse.stdout).toContain('worse');
+    expect((await start(['diff', 'a.json', 'b.json'], cwd).ended).code).toBe(0);
+    const broken = await start(['diff', 'a.json', 'broken.json'], cwd).ended;
+    expect(broken).toMatchObject({ code: 1, stderr: expect.stringMatching(/^LLMOPT_RESULT_INVALID: broken\.json is/) });
   });
 
   it('explains itself', async () => {
