@@ -1,0 +1,16 @@
+import type { BenchmarkResult } from '@llmopt/schema';
+import type { TopLevelSpec } from 'vega-lite';
+import { comprehensiveDashboard } from './dashboard.ts';
+import { improvements } from './improvements.ts';
+import { memoryComparison } from './memoryComparison.ts';
+import { timeComparison } from './timeComparison.ts';
+import { tokenComparison } from './tokenComparison.ts';
+
+/** Every chart by the name of its file. */
+export const charts: Readonly<Record<string, (result: BenchmarkResult) => TopLevelSpec>> = {
+  time_comparison: timeComparison,
+  token_comparison: tokenComparison,
+  memory_comparison: memoryComparison,
+  improvements,
+  comprehensive_dashboard: comprehensiveDashboard,
+};

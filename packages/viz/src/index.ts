@@ -1,0 +1,1 @@
+export { renderCharts } from './renderCharts.ts';

@@ -1,0 +1,77 @@
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { bare, fourArms, twoArms } from '../test/results.ts';
+import { charts } from './charts/index.ts';
+import { rasterize, render } from './render.ts';
+import { renderCharts } from './renderCharts.ts';
+
+const names = ['comprehensive_dashboard', 'improvements', 'memory_comparison', 'time_comparison', 'token_comparison'];
+
+describe.each([
+  ['two', twoArms()],
+  ['four', fourArms()],
+  ['bare', bare()],
+])('charts of the %s result', (name, result) => {
+  it.each(names)('%s looks as it did when it was last looked at', async (chart) => {
+    const { svg } = await render(charts[chart]!(result));
+    await expect(svg).toMatchFileSnapshot(`../test/output/${name}-${chart}.svg`);
+  });
+});
+
+describe('charts', () => {
+  const svgOf = async (chart: string, result = twoArms()) => (await render(charts[chart]!(result))).svg;
+
+  it('say in words where an interval holds no change', async () => {
+    expect(await svgOf('improvements')).toContain('1.01× (0.96× to 1.06×), no difference shown');
+    expect(await svgOf('improvements')).not.toContain('1.19× (1.17× to 1.21×), no difference shown');
+  });
+
+  it('mark an interrupted run, on every chart', async () => {
+    for (const chart of names) expect(await svgOf(chart, fourArms())).toContain('INCOMPLETE');
+    expect(await svgOf('time_comparison')).not.toContain('INCOMPLETE');
+  });
+
+  it('begin their bars at zero', async () => {
+    for (const bar of (await svgOf('time_comparison')).matchAll(/aria-roledescription="bar"[^>]*d="M(-?[\d.]+),/g)) {
+      expect(Number(bar[1])).toBe(0);
+    }
+  });
+
+  it('say what was not measured', async () => {
+    expect((await svgOf('improvements', bare())).match(/not measured/g)).toHaveLength(5);
+  });
+
+  it('really draw their text: without a font it would vanish silently', async () => {
+    const svg = await svgOf('time_comparison');
+    expect(rasterize(svg).length).toBeGreaterThan(rasterize(svg.replace(/<text[\s\S]*?<\/text>/g, '')).length * 1.5);
+  });
+});
+
+describe('renderCharts', () => {
+  let folder: string;
+  beforeEach(async () => {
+    folder = await mkdtemp(path.join(tmpdir(), 'llmopt-viz-'));
+  });
+  afterEach(() => rm(folder, { recursive: true }));
+
+  it('writes PNG and SVG of all five, and nothing else', async () => {
+    const files = await renderCharts(twoArms(), path.join(folder, 'a', 'plots'));
+    expect((await readdir(path.join(folder, 'a', 'plots'))).sort()).toEqual(
+      names.flatMap((name) => [`${name}.png`, `${name}.svg`]),
+    );
+    expect(files).toHaveLength(10);
+    const png = await readFile(path.join(folder, 'a', 'plots', 'improvements.png'));
+    expect([...png.subarray(0, 8)]).toEqual([0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a]);
+  });
+
+  it('refuses a folder that cannot be written, and leaves nothing', async () => {
+    await writeFile(path.join(folder, 'file'), '');
+    await expect(renderCharts(twoArms(), path.join(folder, 'file', 'plots'))).rejects.toMatchObject({
+      code: 'LLMOPT_CHART_WRITE_FAILED',
+      message: expect.stringContaining('Choose a folder that can be written'),
+    });
+    expect(await readdir(folder)).toEqual(['file']);
+  });
+});

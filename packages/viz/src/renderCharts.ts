@@ -1,0 +1,38 @@
+import { mkdir, rename, rm, writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import { type BenchmarkResult, ResultError } from '@llmopt/schema';
+import { charts } from './charts/index.ts';
+import { render } from './render.ts';
+
+/**
+ * Draws the five charts of a result into a folder, as PNG and SVG. Everything is drawn before anything is written, so a failure
+ * leaves no half set.
+ * @returns the paths of the files
+ * @throws ResultError with code LLMOPT_CHART_WRITE_FAILED when the folder cannot be written
+ */
+export async function renderCharts(result: BenchmarkResult, outputDir: string): Promise<string[]> {
+  const files: [name: string, content: string | Uint8Array][] = [];
+  for (const [name, chart] of Object.entries(charts)) {
+    const { svg, png } = await render(chart(result));
+    files.push([`${name}.png`, png], [`${name}.svg`, svg]);
+  }
+  const temporary: string[] = [];
+  try {
+    await mkdir(outputDir, { recursive: true });
+    for (const [name, content] of files) {
+      const file = path.join(outputDir, `.${name}.${process.pid}.tmp`);
+      temporary.push(file);
+      await writeFile(file, content);
+    }
+    for (const [i, [name]] of files.entries()) await rename(temporary[i]!, path.join(outputDir, name));
+  } catch (cause) {
+    await Promise.all(temporary.map((file) => rm(file, { force: true }).catch(() => undefined)));
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    throw new ResultError(
+      'LLMOPT_CHART_WRITE_FAILED',
+      `The charts cannot be written to ${outputDir}: ${reason}. Choose a folder that can be written.`,
+      { cause },
+    );
+  }
+  return files.map(([name]) => path.join(outputDir, name));
+}
