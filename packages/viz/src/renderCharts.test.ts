@@ -40,7 +40,7 @@ describe('charts', () => {
   });
 
   it('say what was not measured', async () => {
-    expect((await svgOf('improvements', bare())).match(/not measured/g)).toHaveLength(5);
+    expect((await svgOf('improvements', bare())).match(/>not measured</g)).toHaveLength(5);
   });
 
   it('really draw their text: without a font it would vanish silently', async () => {
