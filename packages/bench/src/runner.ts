@@ -1,7 +1,7 @@
 import type { ArmProcess } from './arms/parent.ts';
 import { sampleMemory } from './memory.ts';
 
-const bytesPerMb = 1e6;
+const bytesPerMb = 2 ** 20;
 
 /** One timed request. A type, not an interface, so that it fits the schema's open objects. */
 export type Sample = {
@@ -16,7 +16,7 @@ export type Sample = {
   outputTokens: number;
   /** Characters of the text that was generated. */
   characters: number;
-  /** Resident set of the arm's process while the request ran, in MB of 10^6 bytes. */
+  /** Resident set of the arm's process while the request ran, in MB of 2^20 bytes. */
   peakMb: number;
   averageMb: number;
   /** Memory of the KV cache at the end. */
