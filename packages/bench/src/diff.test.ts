@@ -41,6 +41,11 @@ describe('diffResults', () => {
       'setting threads differs: 2 in A, 7 in B',
     ]);
     expect(diffResults(a, result()).warnings).toEqual([]);
+    const sparser = result();
+    Object.assign(sparser.arms[1] ?? {}, { pluginDetails: [{ name: 'larosa', options: { sparsity: 0.5 } }] });
+    expect(diffResults(a, sparser).warnings).toEqual([
+      expect.stringMatching(/^optimized pluginDetails differs: .*0\.5/),
+    ]);
   });
 
   it('prints a row per figure with a verdict', () => {

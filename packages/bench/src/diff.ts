@@ -49,6 +49,8 @@ function differences(title: string, a: object, b: object, names: readonly string
 
 const promptsOf = (result: BenchmarkResult) => JSON.stringify(result.arms[0]?.responses.map(({ prompt }) => prompt));
 
+const armOf = (result: BenchmarkResult, name: string) => result.arms.find((arm) => arm.name === name);
+
 function warningsOf(a: BenchmarkResult, b: BenchmarkResult): string[] {
   const settingNames = [...new Set([...Object.keys(a.settings), ...Object.keys(b.settings)])];
   const incomplete = [a, b].flatMap((result, index) => (result.incomplete ? [`${'AB'[index]} is incomplete`] : []));
@@ -57,11 +59,13 @@ function warningsOf(a: BenchmarkResult, b: BenchmarkResult): string[] {
     ...differences('model', a.model, b.model, ['name', 'architecture', 'parameters', 'quantization']),
     ...differences('setting', a.settings, b.settings, settingNames),
     ...(promptsOf(a) === promptsOf(b) ? [] : ['the prompts differ']),
+    ...a.arms.flatMap((arm) => {
+      const other = armOf(b, arm.name);
+      return other ? differences(arm.name, arm, other, ['plugins', 'pluginDetails']) : [`B has no arm ${arm.name}`];
+    }),
     ...differences('system', a.system, b.system, ['cpu', 'cores', 'node', 'platform']),
   ];
 }
-
-const armOf = (result: BenchmarkResult, name: string) => result.arms.find((arm) => arm.name === name);
 
 const decodeRate = (run: Run) => 1000 / run.timePerOutputTokenMs;
 
