@@ -34,6 +34,8 @@ describe('assembleResult', () => {
     expect(comparison?.tokenReductionPct?.mean).toBeCloseTo(0, 9);
     expect(arms?.[0]?.memory.peakMb?.mean).toBeCloseTo(200, 9);
     expect(arms?.[0]?.quality.responseLength?.mean).toBe(12);
+    expect(arms?.[0]?.metrics).toEqual({});
+    expect(arms?.[1]?.metrics?.['larosa.skippedWeightShare']).toMatchObject({ mean: 0.4, n: 6 });
   });
 
   it('turns the ends of an interval around where a reduction reverses them', () => {

@@ -88,10 +88,19 @@ function armResult(kind: 'baseline' | 'optimized', record: ArmRecord, quality: Q
       ...quality?.[kind],
       ...comparison,
     },
+    metrics: metricFigures(samples),
     responses,
     runs: samples,
     ...(profile && { profile: profileResult(profile) }),
   };
+}
+
+/** The plugins' own figures over all runs. */
+function metricFigures(samples: readonly Sample[]): Record<string, Summary> {
+  const names = new Set(samples.flatMap(({ metrics }) => Object.keys(metrics)));
+  return Object.fromEntries(
+    Array.from(names, (name) => [name, figure(samples, ({ metrics }) => metrics[name] ?? Number.NaN)]),
+  );
 }
 
 /** Runs of the same prompt in the same round, first arm and second arm. */

@@ -21,6 +21,8 @@ export type Sample = {
   averageMb: number;
   /** Memory of the KV cache at the end. */
   kvMb: number;
+  /** Figures that plugins report about themselves, by name. */
+  metrics: Readonly<Record<string, number>>;
 };
 
 export interface Turn {
@@ -71,6 +73,7 @@ async function runOnce(arm: ArmProcess, turn: Turn, maxNewTokens: number): Promi
     peakMb: figures.peakBytes / bytesPerMb,
     averageMb: figures.averageBytes / bytesPerMb,
     kvMb: report.kvBytes / bytesPerMb,
+    metrics: report.metrics,
   };
 }
 

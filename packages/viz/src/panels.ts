@@ -110,7 +110,7 @@ export function gainPanel({ title, subtitle, unit, neutral, rows, width = 420 }:
     field: 'name',
     type: 'nominal' as const,
     title: null,
-    sort: null,
+    sort: rows.map(({ name }) => name),
     axis: { ticks: false, domain: false, labelLimit: 260 },
   };
   const color = { field: 'color', type: 'nominal' as const, scale: null };

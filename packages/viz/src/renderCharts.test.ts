@@ -69,7 +69,7 @@ describe('renderCharts', () => {
   it('refuses a folder that cannot be written, and leaves nothing', async () => {
     await writeFile(path.join(folder, 'file'), '');
     await expect(renderCharts(twoArms(), path.join(folder, 'file', 'plots'))).rejects.toMatchObject({
-      code: 'LLMOPT_CHART_WRITE_FAILED',
+      code: 'LLMOPT_WRITE_FAILED',
       message: expect.stringContaining('Choose a folder that can be written'),
     });
     expect(await readdir(folder)).toEqual(['file']);

@@ -8,7 +8,7 @@ import { render } from './render.ts';
  * Draws the five charts of a result into a folder, as PNG and SVG. Everything is drawn before anything is written, so a failure
  * leaves no half set.
  * @returns the paths of the files
- * @throws ResultError with code LLMOPT_CHART_WRITE_FAILED when the folder cannot be written
+ * @throws ResultError with code LLMOPT_WRITE_FAILED when the folder cannot be written
  */
 export async function renderCharts(result: BenchmarkResult, outputDir: string): Promise<string[]> {
   const files: [name: string, content: string | Uint8Array][] = [];
@@ -29,7 +29,7 @@ export async function renderCharts(result: BenchmarkResult, outputDir: string): 
     await Promise.all(temporary.map((file) => rm(file, { force: true }).catch(() => undefined)));
     const reason = cause instanceof Error ? cause.message : String(cause);
     throw new ResultError(
-      'LLMOPT_CHART_WRITE_FAILED',
+      'LLMOPT_WRITE_FAILED',
       `The charts cannot be written to ${outputDir}: ${reason}. Choose a folder that can be written.`,
       { cause },
     );

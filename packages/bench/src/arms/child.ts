@@ -59,6 +59,7 @@ export function createHandlers(open: OpenArm): Handlers {
       finishReason: result.finishReason,
       text: result.text,
       kvBytes: kv.committedBytes,
+      metrics: pipeline.metrics(),
       residentBytes: process.memoryUsage.rss(),
     };
   };

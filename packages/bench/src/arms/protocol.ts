@@ -23,6 +23,8 @@ export interface RunReport {
   text: string;
   /** Memory of the KV cache in use at the end. */
   kvBytes: number;
+  /** Figures that plugins report about themselves, by name. */
+  metrics: Readonly<Record<string, number>>;
   /** Resident set at the end, for systems that do not tell it from outside. */
   residentBytes: number;
 }

@@ -17,12 +17,15 @@ import { createScheduler } from './scheduler.ts';
 import { createStream } from './stream.ts';
 import type { Pipeline, PipelineOptions } from './types.ts';
 
+const OLDEST_NODE = [22, 18] as const;
+
 /**
  * Opens a model, lets the plugins rewrite it, and gets it ready to run. Everything that can be known without reading weights is
  * checked first.
  * @throws LLMOPT_PLAN, LLMOPT_MODEL_NOT_FOUND, LLMOPT_OUT_OF_MEMORY, LLMOPT_OPTION_INVALID, LLMOPT_ABORTED, and what reading the file throws
  */
 export async function createPipeline(options: PipelineOptions): Promise<Pipeline> {
+  refuseOldNode();
   const backend = backendOf(options.backend ?? 'wasm');
   const settings = checkSizes(options);
   const plan = createPlan(options.plugins ?? [], backend);
@@ -181,6 +184,14 @@ function commonType(checkpoint: Checkpoint): string {
     counts.set(type, (counts.get(type) ?? 0) + shape.reduce((product, size) => product * size, 1));
   }
   return [...counts].sort((a, b) => b[1] - a[1])[0]?.[0] ?? 'unknown';
+}
+
+function refuseOldNode(): void {
+  const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
+  if (major > OLDEST_NODE[0] || (major === OLDEST_NODE[0] && minor >= OLDEST_NODE[1])) return;
+  throw new LlmoptError('LLMOPT_NODE_VERSION', `Node.js ${process.versions.node} is too old.`, {
+    hint: `Install ${OLDEST_NODE.join('.')} or later.`,
+  });
 }
 
 function refuseAborted(signal: AbortSignal | undefined): void {

@@ -37,7 +37,8 @@ export function speedupPanel({ comparison }: BenchmarkResult, width?: number) {
 }
 
 export function reductionPanel({ comparison }: BenchmarkResult, width?: number) {
-  const percent = (value: number) => `${value.toFixed(1)} %`;
+  // Rounded first, so that nothing reads as minus zero.
+  const percent = (value: number) => `${(Math.round(value * 10) / 10 || 0).toFixed(1)} %`;
   return gainPanel({
     title: 'Savings against the baseline',
     subtitle: 'right of the line is less time, fewer tokens, less memory',
