@@ -35,7 +35,7 @@ describe('assembleResult', () => {
     expect(arms?.[0]?.memory.peakMb?.mean).toBeCloseTo(200, 9);
     expect(arms?.[0]?.quality.responseLength?.mean).toBe(12);
     expect(arms?.[0]?.metrics).toEqual({});
-    expect(arms?.[1]?.metrics?.['larosa.skippedWeightShare']).toMatchObject({ mean: 0.4, n: 6 });
+    expect(arms?.[1]?.metrics?.['larosa.skippedWeightShare']).toMatchObject({ mean: 0.5, n: 6 });
   });
 
   it('turns the ends of an interval around where a reduction reverses them', () => {

@@ -35,7 +35,7 @@ export function fakeRecord({
         peakMb: arm === 0 ? 200 : 150,
         averageMb: arm === 0 ? 180 : 140,
         kvMb: 1,
-        metrics: (arm === 0 ? {} : { 'larosa.skippedWeightShare': 0.4 }) as Record<string, number>,
+        metrics: (arm === 0 ? {} : { 'larosa.skippedWeightShare': 0.5 }) as Record<string, number>,
       };
     });
   const load = {
