@@ -48,8 +48,8 @@ describe('writeGguf', () => {
         for (const { name, shape, type, read } of list) {
           expect(checkpoint.tensors.get(name)).toMatchObject({ shape, type });
           const [written, wanted] = [await checkpoint.read(name), await read()];
-          // F16 holds these whole numbers up to 2048 and then even ones; a Q8_0 step is 1/127 of the largest.
-          const tolerance = { F32: 0, F16: 4, Q8_0: wanted.length / 127 }[type];
+          // The numbers are at most as large as the list is long. F16 keeps 11 bits of each; a Q8_0 step is 1/127 of the largest.
+          const tolerance = { F32: 0, F16: wanted.length / 2048, Q8_0: wanted.length / 127 }[type];
           expect(wanted.every((value, index) => Math.abs(value - written[index]!) <= tolerance)).toBe(true);
         }
         await checkpoint.close();
