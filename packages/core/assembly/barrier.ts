@@ -1,5 +1,6 @@
 // Words at `at`: arrived, generation, sleepers.
-const SPINS: i32 = 4000;
+// Threads arrive within tens of microseconds of each other, and waking a sleeper takes longer than that.
+const SPINS: i32 = 100_000;
 
 /** Returns when all threads have called it. Spins first, then sleeps, so that a thread that lost its core costs little. */
 export function barrier(at: usize, threads: i32): void {
