@@ -43,7 +43,7 @@ export interface Profile {
   steps: number;
   /** Wall time of all forwards. */
   stepMilliseconds: number;
-  /** Time per op kind and layer; ops outside the layers have no layer. */
+  /** Time per op kind and layer; ops outside the layers have no layer. `handOver` is what passes between threads. */
   entries: { kind: string; layer: number | undefined; milliseconds: number }[];
 }
 

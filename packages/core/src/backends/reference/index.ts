@@ -60,10 +60,12 @@ async function compileReference(graph: Graph, options: CompileOptions): Promise<
             Array.from({ length: count }, () => new Int32Array(0)),
           );
       }
+      let last = began;
       for (const op of graph.ops) {
-        const opBegan = performance.now();
         definitionOf(op).kernels.reference(op, contextOf(op));
-        note(op, performance.now() - opBegan);
+        const now = performance.now();
+        note(op, now - last);
+        last = now;
       }
       for (const [slot, length] of lengths) kv.commit(slot, length);
       steps++;

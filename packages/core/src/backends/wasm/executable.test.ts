@@ -205,3 +205,25 @@ describe('the cache of packed weights', () => {
     expect(await logits({ cacheDir: path.join(cacheDir, 'file') })).toEqual(await logits({ cacheDir: undefined }));
   });
 });
+
+it('keeps times per op kind and layer that add up to the steps', async () => {
+  const executable = await compile(wasm({ threads: 2, profile: true }), randomGraph());
+  await forwardAlone(executable, [1, 2, 3, 4, 5, 6, 7, 8], 1);
+  const { steps, stepMilliseconds, entries } = executable.profile()!;
+  await executable.dispose();
+  expect(steps).toBe(8);
+  const sum = entries.reduce((total, { milliseconds }) => total + milliseconds, 0);
+  expect(Math.abs(sum / stepMilliseconds - 1)).toBeLessThan(0.1);
+  const seen = new Set(entries.map(({ kind, layer }) => `${kind} ${layer}`));
+  for (const layer of [0, 1]) {
+    for (const kind of ['rmsNorm', 'linear', 'rope', 'attention', 'gatedAct', 'add'])
+      expect(seen).toContain(`${kind} ${layer}`);
+  }
+  expect(seen).toContain('linear undefined');
+});
+
+it('keeps no times unless asked to', async () => {
+  const executable = await compile(wasm(), randomGraph());
+  expect(executable.profile()).toBeUndefined();
+  await executable.dispose();
+});

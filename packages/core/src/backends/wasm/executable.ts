@@ -137,8 +137,11 @@ export async function compileWasm(graph: Graph, settings: WasmSettings, options:
     },
     profile() {
       if (!settings.profile) return undefined;
-      const entries = linked.entries.map((entry, i) => ({ ...entry, milliseconds: times[i] ?? 0 }));
-      return { steps, stepMilliseconds, entries: entries.filter(({ milliseconds }) => milliseconds > 0) };
+      const ops = linked.entries.map((entry, i) => ({ ...entry, milliseconds: times[i] ?? 0 }));
+      const inOps = ops.reduce((sum, { milliseconds }) => sum + milliseconds, 0);
+      // Waking the workers and hearing from them again: what the main thread waits for outside all ops.
+      const handOver = { kind: 'handOver', layer: undefined, milliseconds: Math.max(0, stepMilliseconds - inOps) };
+      return { steps, stepMilliseconds, entries: [...ops, handOver].filter(({ milliseconds }) => milliseconds > 0) };
     },
     async dispose() {
       if (state === 'disposed') return;
