@@ -5,7 +5,7 @@ import { checkKernelModule } from './check-kernel-module.mjs';
 
 const options = [
   ...['-O3', '--enable', 'simd', '--enable', 'threads', '--enable', 'relaxed-simd', '--runtime', 'stub'],
-  ...['--importMemory', '--sharedMemory', '--initialMemory', '1', '--maximumMemory', '65536'],
+  ...['--importMemory', '--noExportMemory', '--sharedMemory', '--initialMemory', '1', '--maximumMemory', '65536'],
   ...['--noAssert', '--uncheckedBehavior', 'always'],
 ];
 

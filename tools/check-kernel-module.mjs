@@ -19,7 +19,18 @@ export function checkKernelModule(binary, name) {
     if (id === sections.start)
       refuse('the module runs code when it is instantiated.', 'Use no top-level statements and no lazy globals.');
   }
-  for (const { module, name: field } of WebAssembly.Module.imports(new WebAssembly.Module(binary))) {
+  const compiled = new WebAssembly.Module(binary);
+  for (const { name: field, kind } of WebAssembly.Module.exports(compiled)) {
+    if (kind === 'memory' || kind === 'table') {
+      refuse(
+        `the module exports the ${kind} ${field}; kernels export functions.`,
+        kind === 'memory'
+          ? 'Compile with --noExportMemory: the memory belongs to whoever instantiates the kernels.'
+          : 'Compile without --exportTable, and call functions by name instead of through references.',
+      );
+    }
+  }
+  for (const { module, name: field } of WebAssembly.Module.imports(compiled)) {
     if (`${module}.${field}` !== 'env.memory') {
       refuse(
         `the module imports ${module}.${field}; kernels get env.memory and nothing else.`,

@@ -26,3 +26,17 @@ it('refuses other imports, and names them', () => {
   const abort = module(type, '020d01' + '03656e76' + '0561626f7274' + '0000');
   expect(() => checkKernelModule(abort, 'abort')).toThrow(/imports env\.abort/);
 });
+
+it('refuses to hand out the memory or a table', () => {
+  const exported = (kind) => `070501${'0178'}${kind}00`;
+  const table = '0404' + '01700000';
+  expect(() => checkKernelModule(module(memoryImport, exported('02')), 'out')).toThrow(
+    /out: the module exports the memory x; .* --noExportMemory/,
+  );
+  expect(() => checkKernelModule(module(memoryImport, table, exported('01')), 'out')).toThrow(/exports the table x/);
+});
+
+it('takes exported functions', () => {
+  const kernel = module(type, memoryImport, '03020100', '07050101780000', '0a040102000b');
+  expect(() => checkKernelModule(kernel, 'ok')).not.toThrow();
+});
