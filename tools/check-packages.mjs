@@ -1,5 +1,6 @@
 // Packs every package, installs the tarballs into an empty project as a user would, and uses them there.
 import { execFile } from 'node:child_process';
+import { existsSync } from 'node:fs';
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -40,6 +41,10 @@ async function attempt(what, command, args, cwd) {
 const packages = [];
 for (const folder of (await readdir(path.join(root, 'packages'))).sort()) {
   const directory = path.join(root, 'packages', folder);
+  if (!existsSync(path.join(directory, 'src/index.ts'))) {
+    console.log(`skipped: packages/${folder} has no src/index.ts yet`);
+    continue;
+  }
   packages.push({ directory, manifest: JSON.parse(await readFile(path.join(directory, 'package.json'), 'utf8')) });
 }
 
