@@ -1,15 +1,18 @@
 import { int, ptr } from './args';
 
-// Channel-major weights: one record per input channel with its int8 outputs side by side, padded to 64 bytes; the records
-// padded to a multiple of 8 channels. Activations are int16 (see quantize); the sums are int32 and cannot overflow, so any
-// order and any split over threads gives the same bits.
+// Channel-major weights: the int8 outputs of an input channel, padded to lines of 64 bytes. Long records lie one behind the other
+// (spread 0: a channel's lines are neighbours), so that a skipped channel skips a run of memory. Short ones would be too short to
+// stream: the lines of 8 channels are interleaved, [channels / 8, outputs / 64, 8, 64] (spread 3: a channel's lines are 64 << 3 bytes
+// apart), and a pass over 8 channels reads one run. Activations are int16 (see quantize); the sums are int32 and cannot overflow,
+// so any order and any split over threads gives the same bits.
 
 const PANEL: i32 = 32;
+const LINE: usize = 64;
 
 // One row: each thread takes a share of the channels, all outputs, into its own part.
 // Several rows: each thread takes panels of 32 outputs, all channels, into part 0.
 // words: rows*, quantized, quantizedStride, weight, recordBytes, channels (padded to 8), outputs (padded to 64),
-//        offsets, count*, parts, partStride, rowStride, panels, panelStride
+//        offsets, count*, parts, partStride, rowStride, panels, panelStride, spread
 export function linearInt8(args: usize, thread: i32, threads: i32): void {
   const rows = load<i32>(ptr(args, 0));
   if (rows == 1) {
@@ -24,14 +27,23 @@ export function linearInt8(args: usize, thread: i32, threads: i32): void {
       to - from,
       int(args, 6),
       ptr(args, 9) + <usize>thread * ptr(args, 10),
+      ptr(args, 14),
     );
   } else if (rows > 1) {
     const panel = ptr(args, 12) + <usize>thread * ptr(args, 13);
     for (let column = thread * PANEL; column < int(args, 6); column += threads * PANEL) {
-      pack(ptr(args, 3) + <usize>column, ptr(args, 4), int(args, 5), panel);
+      const at = lineAt(<usize>column, ptr(args, 14));
+      pack(ptr(args, 3) + at, ptr(args, 4), ptr(args, 14) ? LINE : ptr(args, 4), int(args, 5), panel);
       multiply(panel, ptr(args, 1), ptr(args, 2), rows, int(args, 5), ptr(args, 9) + (<usize>column << 2), ptr(args, 11));
     }
   }
+}
+
+/** Where output j of a channel lies, from the channel's first line on. */
+// @ts-ignore: decorator
+@inline
+function lineAt(j: usize, spread: usize): usize {
+  return ((j & ~(LINE - 1)) << spread) + (j & (LINE - 1));
 }
 
 // @ts-ignore: decorator
@@ -65,7 +77,7 @@ function plusDot(sum: v128, weights: v128, x: v128): v128 {
 }
 
 // Eight channels per pass, as interleaved pairs, so that a sum is loaded and stored once per eight channels.
-function oneRow(weight: usize, offsets: usize, x: usize, count: i32, outputs: i32, sums: usize): void {
+function oneRow(weight: usize, offsets: usize, x: usize, count: i32, outputs: i32, sums: usize, spread: usize): void {
   memory.fill(sums, 0, <usize>outputs << 2);
   for (let i = 0; i < count; i += 8) {
     const offset = offsets + (<usize>i << 2);
@@ -83,37 +95,38 @@ function oneRow(weight: usize, offsets: usize, x: usize, count: i32, outputs: i3
     const x2 = v128.load32_splat(xs, 8);
     const x3 = v128.load32_splat(xs, 12);
     for (let j: usize = 0; j < <usize>outputs; j += 16) {
+      const at = lineAt(j, spread);
       const sum = sums + (j << 2);
       let s0 = v128.load(sum);
       let s1 = v128.load(sum, 16);
       let s2 = v128.load(sum, 32);
       let s3 = v128.load(sum, 48);
-      let a = v128.load(p0 + j);
-      let b = v128.load(p1 + j);
+      let a = v128.load(p0 + at);
+      let b = v128.load(p1 + at);
       let first = firstHalf(a, b);
       let second = secondHalf(a, b);
       s0 = plusDot(s0, low(first), x0);
       s1 = plusDot(s1, high(first), x0);
       s2 = plusDot(s2, low(second), x0);
       s3 = plusDot(s3, high(second), x0);
-      a = v128.load(p2 + j);
-      b = v128.load(p3 + j);
+      a = v128.load(p2 + at);
+      b = v128.load(p3 + at);
       first = firstHalf(a, b);
       second = secondHalf(a, b);
       s0 = plusDot(s0, low(first), x1);
       s1 = plusDot(s1, high(first), x1);
       s2 = plusDot(s2, low(second), x1);
       s3 = plusDot(s3, high(second), x1);
-      a = v128.load(p4 + j);
-      b = v128.load(p5 + j);
+      a = v128.load(p4 + at);
+      b = v128.load(p5 + at);
       first = firstHalf(a, b);
       second = secondHalf(a, b);
       s0 = plusDot(s0, low(first), x2);
       s1 = plusDot(s1, high(first), x2);
       s2 = plusDot(s2, low(second), x2);
       s3 = plusDot(s3, high(second), x2);
-      a = v128.load(p6 + j);
-      b = v128.load(p7 + j);
+      a = v128.load(p6 + at);
+      b = v128.load(p7 + at);
       first = firstHalf(a, b);
       second = secondHalf(a, b);
       s0 = plusDot(s0, low(first), x3);
@@ -128,18 +141,20 @@ function oneRow(weight: usize, offsets: usize, x: usize, count: i32, outputs: i3
   }
 }
 
-// Panel: for each 8 outputs, for each pair of channels, 8 × (channel, next channel) as int16.
-function pack(weight: usize, recordBytes: usize, channels: i32, panel: usize): void {
+// Panel: for each 8 outputs, for each pair of channels, 8 × (channel, next channel) as int16. `step`: bytes from channel to channel.
+function pack(weight: usize, recordBytes: usize, step: usize, channels: i32, panel: usize): void {
   let to = panel;
   for (let column: usize = 0; column < <usize>PANEL; column += 8) {
-    let from = weight + column;
-    for (let channel = 0; channel < channels; channel += 2) {
-      const a = v128.load8x8_s(from);
-      const b = v128.load8x8_s(from + recordBytes);
-      v128.store(to, i16x8.shuffle(a, b, 0, 8, 1, 9, 2, 10, 3, 11));
-      v128.store(to, i16x8.shuffle(a, b, 4, 12, 5, 13, 6, 14, 7, 15), 16);
-      to += 32;
-      from += recordBytes << 1;
+    let eight = weight + column;
+    for (let channel = 0; channel < channels; channel += 8) {
+      for (let from = eight; from < eight + (step << 3); from += step << 1) {
+        const a = v128.load8x8_s(from);
+        const b = v128.load8x8_s(from + step);
+        v128.store(to, i16x8.shuffle(a, b, 0, 8, 1, 9, 2, 10, 3, 11));
+        v128.store(to, i16x8.shuffle(a, b, 4, 12, 5, 13, 6, 14, 7, 15), 16);
+        to += 32;
+      }
+      eight += recordBytes << 3;
     }
   }
 }

@@ -1,6 +1,7 @@
 import { groupLinears, isOutputMajor } from '../src/backends/wasm/packing/groups.ts';
 import {
   channelInt8Layout,
+  lineOffset,
   packChannelInt8,
   packRowsInt8,
   rowInt8Layout,
@@ -52,7 +53,7 @@ function throughChannels(weight: Float32Array, outputs: number, inputs: number):
   return weight.map((_, at) => {
     const out = Math.floor(at / inputs);
     const channel = at % inputs;
-    return bytes[channel * layout.recordBytes + out]! * rowScales[out]! * channelScales[channel]!;
+    return bytes[lineOffset(layout, channel, out & ~63) + (out & 63)]! * rowScales[out]! * channelScales[channel]!;
   });
 }
 

@@ -31,7 +31,7 @@ describe('larosa', () => {
       await executable.dispose();
       return rows.map((row) => Buffer.from(row.buffer).toString('base64'));
     };
-    expect(await logits(await sparse(0))).toEqual(await logits(randomGraph()));
+    expect(await logits(await sparse(0, { ffn: 600 }))).toEqual(await logits(randomGraph({ ffn: 600 })));
   });
 
   it.each(['int8', 'float32'] as const)('keeps the invariance law (%s)', { timeout: 120_000 }, async (precision) => {
@@ -45,7 +45,7 @@ describe('larosa', () => {
           length: fc.integer({ min: 1, max: 20 }),
         }),
         async ({ seed, sparsity, threads, chunk, length }) => {
-          const graph = await sparse(sparsity, { seed, width: 72, headDim: 20, ffn: 200 });
+          const graph = await sparse(sparsity, { seed, width: 72, headDim: 20, ffn: 600 });
           const tokens = Array.from({ length }, (_, i) => (i * 7 + seed) % 101);
           const one = await compile(wasm({ precision, threads: 1 }), graph);
           const many = await compile(wasm({ precision, threads }), graph);

@@ -29,7 +29,7 @@ export function points(result: BenchmarkResult, of: (arm: Arm) => Figure | undef
     const [low, high] = figure.ci95 ?? [figure.mean, figure.mean];
     return [
       {
-        arm: displayName(arm.name),
+        arm: arm.name,
         value: figure.mean,
         low,
         high,
@@ -40,8 +40,14 @@ export function points(result: BenchmarkResult, of: (arm: Arm) => Figure | undef
   });
 }
 
-/** Names stay readable beside a bar. */
-export const displayName = (name: string) => (name.length > 24 ? `${name.slice(0, 23)}…` : name);
+const LONGEST_NAME = 24;
+
+/** A name that stays readable beside a bar. Only for the eye: two long names may look the same. */
+export const displayName = (name: string) =>
+  name.length > LONGEST_NAME ? `${name.slice(0, LONGEST_NAME - 1)}…` : name;
+
+/** The same for the labels of an axis, as a Vega expression. */
+export const shortLabel = `length(datum.label) > ${LONGEST_NAME} ? slice(datum.label, 0, ${LONGEST_NAME - 1}) + '…' : datum.label`;
 
 /** Mean and 95 % interval (normal) of a number per run. */
 export function overRuns(arm: Arm, of: (run: Arm['runs'][number]) => number): Figure | undefined {

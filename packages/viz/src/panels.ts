@@ -1,4 +1,4 @@
-import type { Point } from './figures.ts';
+import { type Point, shortLabel } from './figures.ts';
 import { faint, ink } from './theme.ts';
 
 /** A Vega-Lite unit or layer spec; the library's own types of these are not exported. */
@@ -32,7 +32,7 @@ export function barPanel({ title, subtitle, unit, points, width = 290 }: BarPane
     type: 'nominal' as const,
     title: null,
     sort: null,
-    axis: { ticks: false, domain: false, labelLimit: 260 },
+    axis: { ticks: false, domain: false, labelLimit: 260, labelExpr: shortLabel },
   };
   return {
     title: { text: title, subtitle },

@@ -43,6 +43,16 @@ describe('charts', () => {
     expect((await svgOf('improvements', bare())).match(/>not measured</g)).toHaveLength(5);
   });
 
+  it('keep arms apart whose long names begin alike', async () => {
+    const result = twoArms();
+    const names = ['a peer with a very long name, 1 thread', 'a peer with a very long name, 2 threads'];
+    const peers = names.map((name) => ({ ...result.arms[0]!, name, kind: 'peer' as const }));
+    const svg = await svgOf('time_comparison', { ...result, arms: [...result.arms, ...peers] });
+    // Four bars in each of four panels, none on top of another.
+    expect(svg.match(/aria-roledescription="bar"/g)).toHaveLength(16);
+    expect(svg.match(/a peer with a very long…/g)?.length).toBeGreaterThanOrEqual(2);
+  });
+
   it('really draw their text: without a font it would vanish silently', async () => {
     const svg = await svgOf('time_comparison');
     expect(rasterize(svg).length).toBeGreaterThan(rasterize(svg.replace(/<text[\s\S]*?<\/text>/g, '')).length * 1.5);

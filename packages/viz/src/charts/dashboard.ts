@@ -1,5 +1,5 @@
 import type { BenchmarkResult } from '@llmopt/schema';
-import { displayName, points } from '../figures.ts';
+import { points } from '../figures.ts';
 import { page } from '../page.ts';
 import { emptyPanel, type Panel } from '../panels.ts';
 import { armColor, ink } from '../theme.ts';
@@ -11,7 +11,7 @@ import { decodePanel, firstTokenPanel } from './timeComparison.ts';
 function tradeOffPanel(result: BenchmarkResult): Panel {
   const speeds = new Map(points(result, (arm) => arm.time.tokensPerSecond).map((point) => [point.arm, point]));
   const values = result.arms.flatMap((arm, index) => {
-    const speed = speeds.get(displayName(arm.name));
+    const speed = speeds.get(arm.name);
     const divergence = arm.name === 'baseline' ? 0 : arm.quality.klDivergence?.mean;
     return speed && divergence !== undefined ? [{ ...speed, divergence, color: armColor(index) }] : [];
   });

@@ -46,10 +46,8 @@ export interface WasmLayout {
   param(name: string): number;
   /** Scratch that lasts for this op only. */
   scratch(bytes: number): number;
-  /** Address of the int32 numbers 0, step, 2·step, … (`count` of them). */
-  multiples(count: number, step: number): number;
-  /** Address of one int32. */
-  constant(value: number): number;
+  /** Address of a table of int32 constants, made once per key. */
+  table(key: string, make: () => Int32Array): number;
   /** Addresses of the batch's int32 columns, and the table of the slots' base addresses. */
   readonly batch: {
     tokens: number;

@@ -79,9 +79,7 @@ export function compileSteps(
     rows: (name) => (infos.get(name)!.rows === 'batch' ? rowCount : batch.logitCount),
     param: (name) => weights.vector(name),
     scratch: scratch.take,
-    multiples: (count, step) =>
-      tables.int32(`multiples ${count} ${step}`, () => Int32Array.from({ length: count }, (_, i) => i * step)),
-    constant: (value) => tables.int32(`constant ${value}`, () => Int32Array.of(value)),
+    table: (key, make) => tables.int32(key, make),
   };
 
   const lower = (op: Op): readonly WasmCall[] => {

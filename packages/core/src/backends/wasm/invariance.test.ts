@@ -20,8 +20,8 @@ it.each(['float32', 'int8'] as const)(
   async (precision) => {
     await fc.assert(
       fc.asyncProperty(scenario, async ({ seed, threads, lengths, moves, untied }) => {
-        // 72 inputs and 200 in the middle: neither a multiple of the kernels' tiles.
-        const graph = randomGraph({ seed, untied, width: 72, headDim: 20, ffn: 200, context: 64 });
+        // 72 inputs and 600 in the middle: no multiples of the kernels' tiles, and records both short and long.
+        const graph = randomGraph({ seed, untied, width: 72, headDim: 20, ffn: 600, context: 64 });
         const sequences = lengths.map((length, s) => Array.from({ length }, (_, i) => (i * 13 + s * 31 + seed) % 101));
         const alone = await compile(wasm({ precision, threads: 1 }), graph);
         const together = await compile(wasm({ precision, threads }), graph);

@@ -15,7 +15,8 @@ const sizes = fc
     group: fc.integer({ min: 1, max: 3 }),
     headDim: fc.constantFrom(4, 8, 20, 64),
     width: fc.integer({ min: 1, max: 70 }),
-    ffn: fc.integer({ min: 1, max: 150 }),
+    // gate|up records of up to 1,400 bytes: short ones are interleaved, long ones are not.
+    ffn: fc.oneof(fc.integer({ min: 1, max: 150 }), fc.integer({ min: 500, max: 700 })),
     vocabulary: fc.integer({ min: 2, max: 130 }),
     untied: fc.boolean(),
     rows: fc.integer({ min: 1, max: 13 }),

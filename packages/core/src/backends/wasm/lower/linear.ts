@@ -2,7 +2,7 @@ import type { Graph } from '../../../graph/graph.ts';
 import type { LinearOp } from '../../../ops/op.ts';
 import { float32Bits, type WasmCall, type WasmLayout } from '../abi.ts';
 import type { LinearGroup } from '../packing/groups.ts';
-import { channelFloat32Layout, channelInt8Layout, rowInt8Layout } from '../packing/layouts.ts';
+import { channelFloat32Layout, channelInt8Layout, lineOffset, rowInt8Layout } from '../packing/layouts.ts';
 import type { Precision } from '../packing/sections.ts';
 
 const INT16_LARGEST = 32_767;
@@ -25,10 +25,12 @@ function groupInt8({ ops, inputs, outputs }: LinearGroup, layout: WasmLayout, we
   const rows = layout.rows(first.inputs.input);
   const output = layout.value(first.outputs.output);
   const packed = channelInt8Layout(outputs, inputs);
-  const { channels, recordBytes } = packed;
+  const { channels, recordBytes, interleaved } = packed;
   const padded = recordBytes;
-  const dense = first.inputs.channels === undefined;
-  const activations = quantizeCall(first, layout, weight + packed.channelScales, activationCap(channels), recordBytes);
+  // In interleaved records the lines of dead channels cost less than jumping over them: there, these channels are 0.
+  const skips = first.inputs.channels !== undefined && !interleaved;
+  const cap = activationCap(channels);
+  const activations = quantizeCall(first, layout, weight + packed.channelScales, cap, skips ? recordBytes : 0);
   const partStride = padded * 4;
   const parts = layout.scratch(partStride * Math.max(layout.threads, layout.maxRows));
   const panelStride = channels * 32 * 2;
@@ -38,10 +40,17 @@ function groupInt8({ ops, inputs, outputs }: LinearGroup, layout: WasmLayout, we
       kernel: 'linearInt8',
       args: [
         ...[rows, activations.quantized, activations.stride, weight, recordBytes, channels, padded],
-        ...(dense
-          ? [layout.multiples(channels, recordBytes), layout.constant(channels)]
-          : [activations.offsets, activations.count]),
-        ...[parts, partStride, partStride, layout.scratch(panelStride * layout.threads), panelStride],
+        ...(skips
+          ? [activations.offsets, activations.count]
+          : [denseOffsets(packed, layout), layout.table(`${channels}`, () => Int32Array.of(channels))]),
+        ...[
+          parts,
+          partStride,
+          partStride,
+          layout.scratch(panelStride * layout.threads),
+          panelStride,
+          interleaved ? 3 : 0,
+        ],
       ],
     },
     {
@@ -52,6 +61,14 @@ function groupInt8({ ops, inputs, outputs }: LinearGroup, layout: WasmLayout, we
       ],
     },
   ];
+}
+
+/** Where the lines of every channel begin. */
+function denseOffsets(packed: ReturnType<typeof channelInt8Layout>, layout: WasmLayout): number {
+  const { channels, recordBytes } = packed;
+  return layout.table(`offsets ${channels} ${recordBytes}`, () =>
+    Int32Array.from({ length: channels }, (_, channel) => lineOffset(packed, channel, 0)),
+  );
 }
 
 function groupFloat32({ ops, inputs, outputs }: LinearGroup, layout: WasmLayout, weight: number): WasmCall[] {

@@ -4,14 +4,31 @@ import { balance } from './balance.ts';
 
 const align = (size: number, to: number) => Math.ceil(size / to) * to;
 
-/** Channel-major int8: a record of `recordBytes` per input channel, then the scales. */
+// Records up to this size are too short to stream one by one: reading eight of them side by side is what pays.
+const SHORT_RECORD_BYTES = 1024;
+
+/**
+ * Channel-major int8: `recordBytes` per input channel, then the scales. Short records are `interleaved`, line by line of 64 bytes, with
+ * those of seven other channels: `[channels / 8, outputs / 64, 8, 64]`.
+ */
 export function channelInt8Layout(outputs: number, inputs: number) {
   const recordBytes = align(outputs, 64);
   const channels = align(inputs, 8);
   const rowScales = recordBytes * channels;
   const channelScales = rowScales + recordBytes * 4;
   const bias = channelScales + align(channels * 4, 64);
-  return { recordBytes, channels, rowScales, channelScales, bias, byteLength: bias + recordBytes * 4 };
+  const interleaved = recordBytes <= SHORT_RECORD_BYTES;
+  return { recordBytes, channels, interleaved, rowScales, channelScales, bias, byteLength: bias + recordBytes * 4 };
+}
+
+/** Where an output (a multiple of 64) of a channel lies. */
+export function lineOffset(
+  { recordBytes, interleaved }: { recordBytes: number; interleaved: boolean },
+  channel: number,
+  output: number,
+): number {
+  if (!interleaved) return channel * recordBytes + output;
+  return (channel >> 3) * recordBytes * 8 + output * 8 + (channel & 7) * 64;
 }
 
 /** Channel-major float32: a record per input channel, then the bias. */
@@ -47,10 +64,10 @@ export function packChannelInt8(
   for (let from = 0; from < outputs; from += 64) {
     const to = Math.min(from + 64, outputs);
     for (let i = 0; i < inputs; i++) {
-      const record = i * layout.recordBytes;
+      const line = lineOffset(layout, i, from);
       for (let out = from; out < to; out++) {
         const scaled = (weight[out * inputs + i]! * channelFactors[i]!) / rowScales[out]!;
-        bytes[record + out] = Math.max(-127, Math.min(127, Math.round(scaled)));
+        bytes[line + out - from] = Math.max(-127, Math.min(127, Math.round(scaled)));
       }
     }
   }
