@@ -118,7 +118,8 @@ export function gainPanel({ title, subtitle, unit, neutral, rows, width = 420 }:
     title: { text: title, subtitle },
     width,
     height: ROW * rows.length,
-    data: { values: [...rows] },
+    // A label begins behind the line where its interval ends in front of it.
+    data: { values: rows.map((row) => ({ ...row, labelAt: Math.max(row.high, neutral) })) },
     layer: [
       {
         mark: { type: 'rule', color: faint, strokeDash: [4, 3] },
@@ -128,7 +129,7 @@ export function gainPanel({ title, subtitle, unit, neutral, rows, width = 420 }:
       { mark: { type: 'point', filled: true, size: 80, opacity: 1 }, encoding: { x: x('value'), y, color } },
       {
         mark: { type: 'text', align: 'left', baseline: 'middle', dx: 10, fontSize: 12 },
-        encoding: { x: x('high'), y, text: { field: 'label', type: 'nominal' }, color },
+        encoding: { x: x('labelAt'), y, text: { field: 'label', type: 'nominal' }, color },
       },
     ],
   };
