@@ -34,8 +34,7 @@ export function createChatTemplate(
   let template: Template | undefined;
 
   function renderText(messages: readonly ChatMessage[], addGenerationPrompt: boolean): string {
-    if (source === undefined)
-      return fail('the model has no chat template.', 'Use generate() with a prompt of your own.');
+    if (!source) return fail('the model has no chat template.', 'Use generate() with a prompt of your own.');
     const context = {
       messages,
       add_generation_prompt: addGenerationPrompt,
@@ -69,17 +68,19 @@ export function createChatTemplate(
   return {
     render(messages, addGenerationPrompt) {
       checkMessages(messages, fail);
-      const nonce = randomUUID();
+      const nonce = toPrivate(randomUUID());
       const marked = renderText(
-        messages.map(({ role }, i) => ({ role, content: `\u{e000}${nonce}:${i}\u{e001}` })),
+        messages.map(({ role }, i) => ({ role, content: `\u{e000}${nonce}\u{e001}${toPrivate(String(i))}\u{e002}` })),
         addGenerationPrompt,
       );
       // Odd pieces are the numbers of messages.
       const pieces = marked
-        .split(new RegExp(`\u{e000}${nonce}:(\\d+)\u{e001}`, 'u'))
+        .split(new RegExp(`\u{e000}${nonce}\u{e001}([\u{e010}-\u{e019}]+)\u{e002}`, 'u'))
         .map(
           (text, i): ChatPiece =>
-            i % 2 === 0 ? { from: 'template', text } : { from: 'message', text: messages[Number(text)]!.content },
+            i % 2 === 0
+              ? { from: 'template', text }
+              : { from: 'message', text: messages[Number(fromPrivate(text))]!.content },
         );
       // A template may look into the messages, or change them. Then the real text tells where the marks misled it.
       const real = renderText(
@@ -96,6 +97,12 @@ export function createChatTemplate(
     },
   };
 }
+
+// Marks are made of private-use characters alone, so that no template finds in them, by chance, what it looks for in a message.
+const PRIVATE = 0xe010;
+const toPrivate = (hex: string) =>
+  hex.replaceAll('-', '').replace(/[0-9a-f]/g, (digit) => String.fromCodePoint(PRIVATE + Number.parseInt(digit, 16)));
+const fromPrivate = (digits: string) => Array.from(digits, (digit) => digit.codePointAt(0)! - PRIVATE).join('');
 
 function checkMessages(messages: readonly ChatMessage[], fail: (message: string, hint: string) => never): void {
   if (messages.length === 0) fail('the conversation has no messages.', 'Give it at least one.');

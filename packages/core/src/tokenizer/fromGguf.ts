@@ -115,8 +115,8 @@ function stopTokensOf({ tokens, types, eosToken, eotToken }: Vocabulary): Readon
   return new Set([eosToken, eotToken, ...byName].filter((id) => id !== undefined));
 }
 
-function checksumOf({ tokens, types, merges, preTokenizer, chatTemplate, addBos }: Vocabulary): string {
+function checksumOf({ file: _, ...all }: Vocabulary): string {
   return createHash('sha256')
-    .update(JSON.stringify([tokens, types, merges, preTokenizer, chatTemplate ?? null, addBos]))
+    .update(JSON.stringify(Object.entries(all)))
     .digest('hex');
 }

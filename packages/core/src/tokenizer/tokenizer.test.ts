@@ -211,6 +211,8 @@ describe('a broken vocabulary', () => {
       changed('tokenizer.ggml.merges', (checkpoint.metadata.get('tokenizer.ggml.merges') as string[]).slice(1)),
     );
     expect(other.checksum).not.toBe(tokenizer.checksum);
+    expect(tokenizerFromGguf(changed('tokenizer.ggml.bos_token_id', 2)).checksum).not.toBe(tokenizer.checksum);
+    expect(tokenizerFromGguf({ ...checkpoint, path: 'elsewhere.gguf' }).checksum).toBe(tokenizer.checksum);
   });
 });
 
