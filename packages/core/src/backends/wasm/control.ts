@@ -16,6 +16,12 @@ export const control = {
   bytes: 128,
 } as const;
 
+/** Numbers in front of the sums per profile entry. */
+export const TIMES_HEADER = 2;
+
+/** Milliseconds on a clock that all threads share; each thread's `performance.now()` has an origin of its own. */
+export const sharedMilliseconds = () => Number(process.hrtime.bigint()) / 1e6;
+
 /** A program is a list of calls of three words: kernel number, address of its arguments, profile entry. */
 export const WORDS_PER_CALL = 3;
 
@@ -26,7 +32,7 @@ export interface WorkerData {
   /** Module index and export of every kernel. */
   kernels: { module: number; name: string }[];
   control: number;
-  /** Address of float64 milliseconds per profile entry. */
+  /** Address of float64 milliseconds: when thread 0 began and ended the step, then the sum per profile entry. */
   times: number;
   thread: number;
   threads: number;

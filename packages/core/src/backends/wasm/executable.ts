@@ -6,7 +6,7 @@ import { prepareBatch } from '../batch.ts';
 import { abiVersion, type WasmModule } from './abi.ts';
 import { createArena } from './arena.ts';
 import { compileSteps } from './compile.ts';
-import { control } from './control.ts';
+import { control, sharedMilliseconds, TIMES_HEADER } from './control.ts';
 import { wasmBase64 } from './kernels.generated.ts';
 import type { Precision } from './packing/sections.ts';
 import { startPool } from './pool.ts';
@@ -58,11 +58,13 @@ export async function compileWasm(graph: Graph, settings: WasmSettings, options:
   );
 
   const logitsPlace = compiled.values.get(graph.logits)!;
-  const times = new Float64Array(memory.buffer, timesAt, settings.profile ? linked.entries.length : 0);
+  const times = new Float64Array(memory.buffer, timesAt, settings.profile ? TIMES_HEADER + linked.entries.length : 0);
   const columns = batchColumns(memory, compiled, options.maxRows);
   let state: 'idle' | 'running' | 'disposed' = 'idle';
   let steps = 0;
   let stepMilliseconds = 0;
+  // Waking the workers and hearing from them again: what the main thread waits for outside all ops.
+  let handOverMilliseconds = 0;
 
   function write(batch: Batch, program: Program): void {
     columns.tokens.set(batch.tokens);
@@ -117,9 +119,11 @@ export async function compileWasm(graph: Graph, settings: WasmSettings, options:
       state = 'running';
       try {
         write(batch, program);
-        const began = performance.now();
+        const began = sharedMilliseconds();
         await pool.run(program.address, program.calls);
-        stepMilliseconds += performance.now() - began;
+        const ended = sharedMilliseconds();
+        stepMilliseconds += ended - began;
+        if (settings.profile) handOverMilliseconds += times[0]! - began + (ended - times[1]!);
         steps++;
         for (const [slot, length] of lengths) kv.commit(slot, length);
         return read(batch, program);
@@ -137,10 +141,8 @@ export async function compileWasm(graph: Graph, settings: WasmSettings, options:
     },
     profile() {
       if (!settings.profile) return undefined;
-      const ops = linked.entries.map((entry, i) => ({ ...entry, milliseconds: times[i] ?? 0 }));
-      const inOps = ops.reduce((sum, { milliseconds }) => sum + milliseconds, 0);
-      // Waking the workers and hearing from them again: what the main thread waits for outside all ops.
-      const handOver = { kind: 'handOver', layer: undefined, milliseconds: Math.max(0, stepMilliseconds - inOps) };
+      const ops = linked.entries.map((entry, i) => ({ ...entry, milliseconds: times[TIMES_HEADER + i] ?? 0 }));
+      const handOver = { kind: 'handOver', layer: undefined, milliseconds: handOverMilliseconds };
       return { steps, stepMilliseconds, entries: [...ops, handOver].filter(({ milliseconds }) => milliseconds > 0) };
     },
     async dispose() {

@@ -1,5 +1,5 @@
 import { workerData } from 'node:worker_threads';
-import { control, WORDS_PER_CALL, type WorkerData } from './control.ts';
+import { control, sharedMilliseconds, TIMES_HEADER, WORDS_PER_CALL, type WorkerData } from './control.ts';
 
 type Kernel = (args: number, thread: number, threads: number) => void;
 
@@ -34,14 +34,16 @@ function run(words: Int32Array, from: number, calls: number): void {
 }
 
 function runTimed(words: Int32Array, from: number, calls: number, times: Float64Array): void {
-  let last = performance.now();
+  let last = sharedMilliseconds();
+  times[0] = last;
   for (let at = from, end = from + calls * WORDS_PER_CALL; at < end; at += WORDS_PER_CALL) {
     kernels[words[at]!]!(words[at + 1]!, thread, threads);
     barrier(barrierAt, threads);
-    const now = performance.now();
-    times[words[at + 2]!]! += now - last;
+    const now = sharedMilliseconds();
+    times[TIMES_HEADER + words[at + 2]!]! += now - last;
     last = now;
   }
+  times[1] = last;
 }
 
 let words = new Int32Array(memory.buffer);
