@@ -1,47 +1,78 @@
 import { int, ptr } from './args';
 
-// Output-major weights in groups of 32 inputs: int8 [outputs, groups · 32], float32 scales [outputs, groups]. Activations are int16.
-// Each group's integer sum becomes float, is scaled and added in the order of the groups: one order for every row, whatever
-// the number of threads and rows.
-// words: rows*, quantized, quantizedStride, activationScales, weight, scales, groups, outputs, bias (0: none), output, outputStride
+// Weights in tiles of 16 outputs and groups of 32 inputs: int8 [outputs / 16, groups, 16 pairs, 16, 2], float32 scales
+// [outputs / 16, groups, 16]. Activations are int16. Each group's integer sum becomes float, is scaled and added in the order of the
+// groups: one order for every row, whatever the number of threads and rows. Threads divide the tiles.
+
+// words: rows*, quantized, quantizedStride, activationScales, weight, scales, groups, tiles, bias (0: none), output, outputStride
 export function headInt8(args: usize, thread: i32, threads: i32): void {
   const rows = load<i32>(ptr(args, 0));
-  const groups = <usize>int(args, 6);
-  const outputs = int(args, 7);
-  const bias = ptr(args, 8);
-  const share = (outputs + threads - 1) / threads;
-  const end = min<i32>((thread + 1) * share, outputs);
-  for (let out = thread * share; out < end; out++) {
-    const weight = ptr(args, 4) + <usize>out * (groups << 5);
-    const scales = ptr(args, 5) + <usize>out * (groups << 2);
+  const groups = ptr(args, 6);
+  const tiles = int(args, 7);
+  const end = (tiles * (thread + 1)) / threads;
+  for (let tile = (tiles * thread) / threads; tile < end; tile++) {
+    const weight = ptr(args, 4) + <usize>tile * (groups << 9);
+    const scales = ptr(args, 5) + <usize>tile * (groups << 6);
+    const output = ptr(args, 9) + (<usize>tile << 6);
     for (let row = 0; row < rows; row++) {
-      const sum = dot(weight, scales, groups, ptr(args, 1) + <usize>row * ptr(args, 2));
-      let y = sum * load<f32>(ptr(args, 3) + (<usize>row << 2));
-      if (bias) y += load<f32>(bias + (<usize>out << 2));
-      store<f32>(ptr(args, 9) + <usize>row * ptr(args, 10) + (<usize>out << 2), y);
+      const to = output + <usize>row * ptr(args, 10);
+      oneRow(weight, scales, groups, ptr(args, 1) + <usize>row * ptr(args, 2), ptr(args, 3) + (<usize>row << 2), to);
+      if (ptr(args, 8)) addBias(to, ptr(args, 8) + (<usize>tile << 6));
     }
   }
 }
 
-function dot(weight: usize, scales: usize, groups: usize, x: usize): f32 {
-  let sum = f32x4.splat(0);
-  for (let group: usize = 0; group < groups; group++) {
-    const w = v128.load(weight);
-    const v = v128.load(weight, 16);
-    const a = i32x4.add(
-      i32x4.dot_i16x8_s(i16x8.extend_low_i8x16_s(w), v128.load(x)),
-      i32x4.dot_i16x8_s(i16x8.extend_high_i8x16_s(w), v128.load(x, 16)),
-    );
-    const b = i32x4.add(
-      i32x4.dot_i16x8_s(i16x8.extend_low_i8x16_s(v), v128.load(x, 32)),
-      i32x4.dot_i16x8_s(i16x8.extend_high_i8x16_s(v), v128.load(x, 48)),
-    );
-    sum = f32x4.add(sum, f32x4.mul(f32x4.convert_i32x4_s(i32x4.add(a, b)), v128.load32_splat(scales)));
-    weight += 32;
-    x += 64;
-    scales += 4;
+// @ts-ignore: decorator
+@inline
+function plusDot(sum: v128, weights: v128, x: v128): v128 {
+  return i32x4.add(sum, i32x4.dot_i16x8_s(weights, x));
+}
+
+// @ts-ignore: decorator
+@inline
+function plusScaled(sum: v128, integers: v128, scales: v128): v128 {
+  return f32x4.add(sum, f32x4.mul(f32x4.convert_i32x4_s(integers), scales));
+}
+
+function oneRow(w: usize, scales: usize, groups: usize, x: usize, factorAt: usize, output: usize): void {
+  let s0 = f32x4.splat(0);
+  let s1 = s0;
+  let s2 = s0;
+  let s3 = s0;
+  const last = w + (groups << 9);
+  while (w < last) {
+    let a0 = i32x4.splat(0);
+    let a1 = a0;
+    let a2 = a0;
+    let a3 = a0;
+    const end = w + 512;
+    while (w < end) {
+      const v = v128.load32_splat(x);
+      a0 = plusDot(a0, v128.load8x8_s(w), v);
+      a1 = plusDot(a1, v128.load8x8_s(w, 8), v);
+      a2 = plusDot(a2, v128.load8x8_s(w, 16), v);
+      a3 = plusDot(a3, v128.load8x8_s(w, 24), v);
+      const u = v128.load32_splat(x, 4);
+      a0 = plusDot(a0, v128.load8x8_s(w, 32), u);
+      a1 = plusDot(a1, v128.load8x8_s(w, 40), u);
+      a2 = plusDot(a2, v128.load8x8_s(w, 48), u);
+      a3 = plusDot(a3, v128.load8x8_s(w, 56), u);
+      x += 8;
+      w += 64;
+    }
+    s0 = plusScaled(s0, a0, v128.load(scales));
+    s1 = plusScaled(s1, a1, v128.load(scales, 16));
+    s2 = plusScaled(s2, a2, v128.load(scales, 32));
+    s3 = plusScaled(s3, a3, v128.load(scales, 48));
+    scales += 64;
   }
-  return (
-    f32x4.extract_lane(sum, 0) + f32x4.extract_lane(sum, 1) + (f32x4.extract_lane(sum, 2) + f32x4.extract_lane(sum, 3))
-  );
+  const factor = v128.load32_splat(factorAt);
+  v128.store(output, f32x4.mul(s0, factor));
+  v128.store(output, f32x4.mul(s1, factor), 16);
+  v128.store(output, f32x4.mul(s2, factor), 32);
+  v128.store(output, f32x4.mul(s3, factor), 48);
+}
+
+function addBias(output: usize, bias: usize): void {
+  for (let i: usize = 0; i < 64; i += 16) v128.store(output + i, f32x4.add(v128.load(output + i), v128.load(bias + i)));
 }

@@ -1,29 +1,54 @@
 import { float, int, ptr } from './args';
 
 // int16 activations of one row: q = nearest(x · channelScale / scale), scale = largest / cap. With channel lists only the alive
-// channels count. Alone in its batch a row is compacted: q of the alive channels one behind the other, with the byte offsets of
-// their weight records, padded to a multiple of 8 with q = 0. Otherwise dead channels are 0 in place.
-// words: rows*, input, inputStride, width, channelScales (0: all 1), lists (0: dense), listStride,
-//        quantized, quantizedStride, scales, cap, offsets (0: never compact), count*, recordBytes
+// channels count, and the dead ones are 0.
+// words: rows*, input, inputStride, width, channelScales (0: all 1), lists (0: dense), listStride, quantized, quantizedStride, scales, cap
 export function quantize(args: usize, thread: i32, threads: i32): void {
   const rows = load<i32>(ptr(args, 0));
   const width = int(args, 3);
   const channelScales = ptr(args, 4);
-  const lists = ptr(args, 5);
   const cap = float(args, 10);
-  const offsets = ptr(args, 11);
   for (let row = thread; row < rows; row += threads) {
-    const from = ptr(args, 1) + <usize>row * <usize>int(args, 2);
-    const to = ptr(args, 7) + <usize>row * <usize>int(args, 8);
-    const list = lists ? lists + <usize>row * <usize>int(args, 6) : 0;
+    const from = ptr(args, 1) + <usize>row * ptr(args, 2);
+    const to = ptr(args, 7) + <usize>row * ptr(args, 8);
+    const list = ptr(args, 5) ? ptr(args, 5) + <usize>row * ptr(args, 6) : 0;
     const largest = list ? largestOf(from, channelScales, list) : largestOfAll(from, channelScales, width);
-    const scale: f32 = largest / cap;
+    store<f32>(ptr(args, 9) + (<usize>row << 2), largest / cap);
     const inverse: f32 = largest > 0 ? cap / largest : 0;
-    store<f32>(ptr(args, 9) + (<usize>row << 2), scale);
-    if (list == 0) quantizeAll(from, channelScales, width, inverse, to);
-    else if (rows == 1 && offsets != 0) compact(from, channelScales, list, inverse, to, offsets, ptr(args, 12), <usize>int(args, 13));
-    else scatter(from, channelScales, list, inverse, to, width);
+    if (list) scatter(from, channelScales, list, inverse, to, width);
+    else quantizeAll(from, channelScales, width, inverse, to);
   }
+}
+
+// The same for a single row, compacted: the int16 pairs in which a channel is alive, one behind the other, with the byte offset of
+// each pair's line in a tile of weights.
+// words: rows* (0 or 1), input, channelScales (0: all 1), list, pairs, offsets, count*, scale, cap
+export function quantizePairs(args: usize, thread: i32, threads: i32): void {
+  if (load<i32>(ptr(args, 0)) == 0) return;
+  const from = ptr(args, 1);
+  const channelScales = ptr(args, 2);
+  const list = ptr(args, 3);
+  const cap = float(args, 8);
+  const largest = largestOf(from, channelScales, list);
+  store<f32>(ptr(args, 7), largest / cap);
+  const inverse: f32 = largest > 0 ? cap / largest : 0;
+  const end = list + ((load<usize>(list) + 1) << 2);
+  let to = ptr(args, 4) - 4;
+  let offset = ptr(args, 5) - 4;
+  let last: usize = -1;
+  for (let at = list + 4; at < end; at += 4) {
+    const channel = load<usize>(at);
+    const pair = channel >> 1;
+    if (pair != last) {
+      to += 4;
+      offset += 4;
+      store<u32>(to, 0);
+      store<u32>(offset, <u32>(pair << 6));
+      last = pair;
+    }
+    store<i16>(to + ((channel & 1) << 1), rounded(from, channelScales, channel, inverse));
+  }
+  store<i32>(ptr(args, 6), <i32>((to + 4 - ptr(args, 4)) >> 2));
 }
 
 // @ts-ignore: decorator
@@ -35,14 +60,27 @@ function scaled(from: usize, channelScales: usize, channel: usize): f32 {
 
 // @ts-ignore: decorator
 @inline
-function padded(width: i32): i32 {
-  return (width + 7) & ~7;
+function scaled4(from: usize, channelScales: usize, at: usize): v128 {
+  const x = v128.load(from + at);
+  return channelScales ? f32x4.mul(x, v128.load(channelScales + at)) : x;
+}
+
+// @ts-ignore: decorator
+@inline
+function rounded(from: usize, channelScales: usize, channel: usize, inverse: f32): i16 {
+  return <i16>(<i32>nearest<f32>(scaled(from, channelScales, channel) * inverse));
 }
 
 function largestOfAll(from: usize, channelScales: usize, width: i32): f32 {
-  let largest: f32 = 0;
-  for (let i = 0; i < width; i++) largest = max<f32>(largest, abs<f32>(scaled(from, channelScales, i)));
-  return largest;
+  let largest = f32x4.splat(0);
+  const vectors = <usize>(width & ~3) << 2;
+  for (let at: usize = 0; at < vectors; at += 16) largest = f32x4.max(largest, f32x4.abs(scaled4(from, channelScales, at)));
+  let one = max<f32>(
+    max<f32>(f32x4.extract_lane(largest, 0), f32x4.extract_lane(largest, 1)),
+    max<f32>(f32x4.extract_lane(largest, 2), f32x4.extract_lane(largest, 3)),
+  );
+  for (let i = width & ~3; i < width; i++) one = max<f32>(one, abs<f32>(scaled(from, channelScales, i)));
+  return one;
 }
 
 function largestOf(from: usize, channelScales: usize, list: usize): f32 {
@@ -55,31 +93,24 @@ function largestOf(from: usize, channelScales: usize, list: usize): f32 {
 }
 
 function quantizeAll(from: usize, channelScales: usize, width: i32, inverse: f32, to: usize): void {
-  for (let i = 0; i < width; i++) {
-    store<i16>(to + (<usize>i << 1), <i16>(<i32>nearest<f32>(scaled(from, channelScales, i) * inverse)));
+  const factor = f32x4.splat(inverse);
+  let i = 0;
+  for (; i + 8 <= width; i += 8) {
+    const at = <usize>i << 2;
+    const a = i32x4.trunc_sat_f32x4_s(f32x4.nearest(f32x4.mul(scaled4(from, channelScales, at), factor)));
+    const b = i32x4.trunc_sat_f32x4_s(f32x4.nearest(f32x4.mul(scaled4(from, channelScales, at + 16), factor)));
+    v128.store(to + (<usize>i << 1), i16x8.narrow_i32x4_s(a, b));
   }
-  for (let i = width; i < padded(width); i++) store<i16>(to + (<usize>i << 1), 0);
+  for (; i < width; i++) store<i16>(to + (<usize>i << 1), rounded(from, channelScales, i, inverse));
+  // Up to a whole group of 32.
+  for (; i & 31; i++) store<i16>(to + (<usize>i << 1), 0);
 }
 
 function scatter(from: usize, channelScales: usize, list: usize, inverse: f32, to: usize, width: i32): void {
-  memory.fill(to, 0, <usize>padded(width) << 1);
+  memory.fill(to, 0, <usize>((width + 31) & ~31) << 1);
   const count = load<i32>(list);
   for (let i = 1; i <= count; i++) {
     const channel = <usize>load<u32>(list + (<usize>i << 2));
-    store<i16>(to + (channel << 1), <i16>(<i32>nearest<f32>(scaled(from, channelScales, channel) * inverse)));
+    store<i16>(to + (channel << 1), rounded(from, channelScales, channel, inverse));
   }
-}
-
-function compact(from: usize, channelScales: usize, list: usize, inverse: f32, to: usize, offsets: usize, counter: usize, recordBytes: usize): void {
-  const count = load<i32>(list);
-  for (let i = 0; i < count; i++) {
-    const channel = <usize>load<u32>(list + (<usize>(i + 1) << 2));
-    store<i16>(to + (<usize>i << 1), <i16>(<i32>nearest<f32>(scaled(from, channelScales, channel) * inverse)));
-    store<u32>(offsets + (<usize>i << 2), <u32>(channel * recordBytes));
-  }
-  for (let i = count; i < padded(count); i++) {
-    store<i16>(to + (<usize>i << 1), 0);
-    store<u32>(offsets + (<usize>i << 2), 0);
-  }
-  store<i32>(counter, padded(count));
 }

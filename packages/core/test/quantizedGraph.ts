@@ -1,10 +1,9 @@
 import { groupLinears, isOutputMajor } from '../src/backends/wasm/packing/groups.ts';
 import {
-  channelInt8Layout,
-  lineOffset,
-  packChannelInt8,
-  packRowsInt8,
-  rowInt8Layout,
+  headInt8Layout,
+  packHeadInt8,
+  packTilesInt8,
+  tileInt8Layout,
 } from '../src/backends/wasm/packing/layouts.ts';
 import { type Graph, type Param, withParams } from '../src/graph/graph.ts';
 
@@ -22,7 +21,7 @@ export async function quantizedGraph(graph: Graph): Promise<Graph> {
   for (const op of graph.ops) {
     if (op.kind !== 'embed' && !(op.kind === 'linear' && isOutputMajor(op, graph))) continue;
     const param = graph.params.get(op.params.weight)!;
-    replace(op.params.weight, param.shape, throughRows(await param.read(), param.shape as [number, number]));
+    replace(op.params.weight, param.shape, throughHead(await param.read(), param.shape as [number, number]));
   }
   for (const group of new Set(groupLinears(graph).values())) {
     const weights = await Promise.all(group.ops.map((op) => graph.params.get(op.params.weight)!.read()));
@@ -32,7 +31,7 @@ export async function quantizedGraph(graph: Graph): Promise<Graph> {
       all.set(weight, at);
       at += weight.length;
     }
-    const back = throughChannels(all, group.outputs, group.inputs);
+    const back = throughTiles(all, group.outputs, group.inputs);
     at = 0;
     for (const op of group.ops) {
       const { shape } = graph.params.get(op.params.weight)!;
@@ -43,29 +42,32 @@ export async function quantizedGraph(graph: Graph): Promise<Graph> {
   return withParams(graph, params);
 }
 
-function throughChannels(weight: Float32Array, outputs: number, inputs: number): Float32Array {
-  const layout = channelInt8Layout(outputs, inputs);
+function throughTiles(weight: Float32Array, outputs: number, inputs: number): Float32Array {
+  const layout = tileInt8Layout(outputs, inputs);
   const packed = new Uint8Array(layout.byteLength);
-  packChannelInt8(weight, new Float32Array(outputs), outputs, inputs, packed);
+  packTilesInt8(weight, new Float32Array(outputs), outputs, inputs, packed);
   const bytes = new Int8Array(packed.buffer);
   const rowScales = new Float32Array(packed.buffer, layout.rowScales);
   const channelScales = new Float32Array(packed.buffer, layout.channelScales);
   return weight.map((_, at) => {
     const out = Math.floor(at / inputs);
     const channel = at % inputs;
-    return bytes[lineOffset(layout, channel, out & ~63) + (out & 63)]! * rowScales[out]! * channelScales[channel]!;
+    const line = (out >> 5) * layout.pairs + (channel >> 1);
+    return bytes[line * 64 + (out & 31) * 2 + (channel & 1)]! * rowScales[out]! * channelScales[channel]!;
   });
 }
 
-function throughRows(weight: Float32Array, [outputs, inputs]: readonly [number, number]): Float32Array {
-  const { groups, scales, byteLength } = rowInt8Layout(outputs, inputs);
+function throughHead(weight: Float32Array, [outputs, inputs]: readonly [number, number]): Float32Array {
+  const { groups, scales, byteLength } = headInt8Layout(outputs, inputs);
   const packed = new Uint8Array(byteLength);
-  packRowsInt8(weight, 0, outputs, inputs, packed);
+  packHeadInt8(weight, 0, outputs, inputs, packed);
   const bytes = new Int8Array(packed.buffer);
   const scale = new Float32Array(packed.buffer, scales);
   return weight.map((_, at) => {
     const out = Math.floor(at / inputs);
-    const group = out * groups + ((at % inputs) >> 5);
-    return bytes[group * 32 + ((at % inputs) & 31)]! * scale[group]!;
+    const channel = at % inputs;
+    const group = (out >> 4) * groups + (channel >> 5);
+    const byte = group * 512 + ((channel & 31) >> 1) * 32 + (out & 15) * 2 + (channel & 1);
+    return bytes[byte]! * scale[group * 16 + (out & 15)]!;
   });
 }

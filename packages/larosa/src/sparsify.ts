@@ -37,7 +37,7 @@ export const sparsifyDefinition = defineOp({
       }
     },
     wasm: {
-      module: { name: 'larosa', abiVersion: 1 satisfies typeof abiVersion, base64: wasmBase64 },
+      module: { name: 'larosa', abiVersion: 2 satisfies typeof abiVersion, base64: wasmBase64 },
       lower(op: CustomOp, layout: WasmLayout) {
         const input = layout.value(op.inputs.input!);
         const output = layout.value(op.outputs.channels!);

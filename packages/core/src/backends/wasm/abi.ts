@@ -5,9 +5,10 @@ import type { Op } from '../../ops/op.ts';
  *
  * A kernel is an export `(args: i32, thread: i32, threads: i32) → void` of a WebAssembly module that imports `env.memory` (shared)
  * and nothing else, and that has no data section: all modules share one memory. `args` points at 32-bit words, as `lower` listed them.
- * Every thread calls every kernel; behind each call all threads meet at a barrier.
+ * With several rows every thread calls every kernel, and behind each call all threads meet at a barrier. A single row would leave all
+ * threads but one waiting: then each thread runs the calls that are not `split` alone (thread 0 of 1), on values of its own.
  */
-export const abiVersion = 1;
+export const abiVersion = 2;
 
 /** A WebAssembly module that holds kernels. */
 export interface WasmModule {
@@ -20,6 +21,8 @@ export interface WasmModule {
 export interface WasmCall {
   readonly kernel: string;
   readonly args: readonly number[];
+  /** Threads divide the work within a row. Only core's linear and attention do; other calls divide the rows. */
+  readonly split?: true;
 }
 
 /**
@@ -44,6 +47,8 @@ export interface WasmLayout {
   rows(name: string): number;
   /** Address of a parameter as float32, row-major, padded to 64 bytes. */
   param(name: string): number;
+  /** Whether this is the list of calls for a single row. */
+  readonly oneRow: boolean;
   /** Scratch that lasts for this op only. */
   scratch(bytes: number): number;
   /** Address of a table of int32 constants, made once per key. */
@@ -62,7 +67,7 @@ export interface WasmLayout {
 /** How an op runs on this backend. */
 export interface WasmKernel<O extends Op> {
   readonly module: WasmModule;
-  /** The kernel calls of an op, in order; a barrier follows each. */
+  /** The kernel calls of an op, in order. Called once for several rows, and once per thread for a single row. */
   lower(op: O, layout: WasmLayout): readonly WasmCall[];
 }
 

@@ -1,5 +1,5 @@
 import { checkGraph } from '../../graph/check.ts';
-import type { Graph } from '../../graph/graph.ts';
+import type { Graph, ValueInfo } from '../../graph/graph.ts';
 import { isCustom, type LinearOp, type Op, type RopeOp } from '../../ops/op.ts';
 import { ropeAngle } from '../../ops/rope.ts';
 import type { CompileOptions } from '../backend.ts';
@@ -15,7 +15,7 @@ import {
   lowerSelectRows,
 } from './lower/core.ts';
 import { lowerGroup, lowerOutputMajor } from './lower/linear.ts';
-import { groupLinears, isOutputMajor } from './packing/groups.ts';
+import { groupLinears, isOutputMajor, type LinearGroup } from './packing/groups.ts';
 import type { Precision } from './packing/sections.ts';
 import { placeValues } from './values.ts';
 import type { Weights } from './weights.ts';
@@ -30,13 +30,38 @@ export interface Step {
   readonly produces: readonly string[];
 }
 
-export interface Compiled {
+/** Calls and values as one thread sees them. `words`: 32-bit words per row that mean something. */
+export interface ThreadSteps {
   readonly steps: readonly Step[];
-  /** `words`: 32-bit words per row that mean something. */
   readonly values: ReadonlyMap<string, WasmValue & { words: number }>;
+}
+
+/** A way to run the graph: one list of calls for all threads, or one per thread. */
+export interface Variant {
+  readonly threads: readonly ThreadSteps[];
+}
+
+export interface Compiled {
+  readonly manyRows: Variant;
+  /** Each thread has its own copy of every value but those that threads make together. */
+  readonly oneRow: Variant;
   readonly batch: WasmLayout['batch'];
   readonly rowCount: number;
   readonly activationsBytes: number;
+}
+
+/** What all variants share. */
+interface Shared {
+  readonly graph: Graph;
+  readonly infos: ReadonlyMap<string, ValueInfo>;
+  readonly groups: ReadonlyMap<LinearOp, LinearGroup>;
+  readonly weights: Weights;
+  readonly arena: Arena;
+  readonly tables: ReturnType<typeof constantTables>;
+  readonly precision: Precision;
+  readonly contextLength: number;
+  readonly batch: WasmLayout['batch'];
+  readonly rowCount: number;
 }
 
 /** Places all values and scratch behind the weights, and lowers every op to kernel calls. */
@@ -48,32 +73,70 @@ export function compileSteps(
   precision: Precision,
   options: CompileOptions,
 ): Compiled {
-  const infos = checkGraph(graph);
-  const groups = groupLinears(graph);
   const maxRows = Math.ceil(options.maxRows / 4) * 4;
   const before = arena.position();
-  const int32 = (count: number, what: string) => arena.allocate(count * 4, what);
+  const int32 = (count: number) => arena.allocate(count * 4, 'the batch');
   const batch = {
-    tokens: int32(maxRows, 'the batch'),
-    slots: int32(maxRows, 'the batch'),
-    positions: int32(maxRows, 'the batch'),
-    logitRows: int32(maxRows, 'the batch'),
-    logitCount: int32(1, 'the batch'),
-    slotBases: int32(options.slots, 'the batch'),
+    tokens: int32(maxRows),
+    slots: int32(maxRows),
+    positions: int32(maxRows),
+    logitRows: int32(maxRows),
+    logitCount: int32(1),
+    slotBases: int32(options.slots),
   };
-  const rowCount = int32(1, 'the batch');
-  const placed = placeValues(graph, infos, groups, maxRows);
-  const base = arena.allocate(placed.byteLength, 'values');
-  const values = new Map(
-    [...placed.places].map(([name, place]) => [name, { ...place, pointer: place.pointer + base }]),
-  );
-
-  const scratch = sharedScratch(arena);
-  const tables = constantTables(arena);
-  const layout: WasmLayout = {
-    threads,
-    maxRows,
+  const shared: Shared = {
+    ...{ graph, infos: checkGraph(graph), groups: groupLinears(graph), weights, arena, precision, batch },
+    tables: constantTables(arena),
     contextLength: options.contextLength,
+    rowCount: int32(1),
+  };
+  const manyRows = compileManyRows(shared, threads, maxRows);
+  const oneRow = compileOneRow(shared, threads);
+  return { manyRows, oneRow, batch, rowCount: shared.rowCount, activationsBytes: arena.position() - before };
+}
+
+function compileManyRows(shared: Shared, threads: number, maxRows: number): Variant {
+  const { graph, infos, groups, arena } = shared;
+  const { places, byteLength } = placeValues(graph, infos, groups, maxRows);
+  const base = arena.allocate(byteLength, 'values');
+  const values = mapPlaces(places, () => base);
+  return { threads: [{ steps: lowerAll(shared, values, { threads, maxRows, oneRow: false }), values }] };
+}
+
+/** Whether threads divide a row's work in this op, so that its outputs are in one place for all. */
+const isSplit = (op: Op) => op.kind === 'linear' || op.kind === 'attention';
+
+function compileOneRow(shared: Shared, threads: number): Variant {
+  const { graph, infos, groups, arena } = shared;
+  // Only split ops have a barrier behind them. A thread may read a shared value until it arrives at the next one, so the place is
+  // free again behind that.
+  const barriers = graph.ops.flatMap((op, index) => (isSplit(op) ? [index] : []));
+  const nextBarrier = (index: number) => barriers.find((barrier) => barrier > index) ?? Infinity;
+  const { places, byteLength } = placeValues(graph, infos, groups, 1, nextBarrier);
+  const common = arena.allocate(byteLength, 'values');
+  const sharedNames = new Set(graph.ops.filter(isSplit).flatMap((op) => Object.values<string>(op.outputs)));
+  return {
+    threads: Array.from({ length: threads }, () => {
+      const own = arena.allocate(byteLength, 'values');
+      const values = mapPlaces(places, (name) => (sharedNames.has(name) ? common : own));
+      return { steps: lowerAll(shared, values, { threads, maxRows: 1, oneRow: true }), values };
+    }),
+  };
+}
+
+function mapPlaces(places: ReadonlyMap<string, WasmValue & { words: number }>, baseOf: (name: string) => number) {
+  return new Map([...places].map(([name, place]) => [name, { ...place, pointer: place.pointer + baseOf(name) }]));
+}
+
+function lowerAll(
+  { graph, infos, groups, weights, arena, tables, precision, contextLength, batch, rowCount }: Shared,
+  values: ThreadSteps['values'],
+  sizes: Pick<WasmLayout, 'threads' | 'maxRows' | 'oneRow'>,
+): Step[] {
+  const scratch = sharedScratch(arena);
+  const layout: WasmLayout = {
+    ...sizes,
+    contextLength,
     batch,
     value: (name) => values.get(name)!,
     rows: (name) => (infos.get(name)!.rows === 'batch' ? rowCount : batch.logitCount),
@@ -102,7 +165,7 @@ export function compileSteps(
         return lowerRope(
           op,
           layout,
-          tables.float32(`rope ${op.base} ${op.rotaryDim}`, () => ropeTable(op, options.contextLength)),
+          tables.float32(`rope ${op.base} ${op.rotaryDim}`, () => ropeTable(op, contextLength)),
         );
       case 'attention':
         return lowerAttention(op, layout);
@@ -134,10 +197,10 @@ export function compileSteps(
       });
     });
   }
-  return { steps, values, batch, rowCount, activationsBytes: arena.position() - before };
+  return steps;
 }
 
-// One scratch for all ops: none outlives its op, and a barrier stands behind each call. Ranges are remembered, so that the n-th
+// One scratch for all ops of a list of calls: none outlives its op, and what threads make together is no scratch. Ranges are remembered, so that the n-th
 // request of an op gets the n-th range, grown by a new one where it is too small.
 function sharedScratch(arena: Arena) {
   const ranges: { start: number; bytes: number }[] = [];

@@ -6,11 +6,12 @@ export const control = {
   done: 1,
   /** 1 tells the workers to end. */
   stop: 2,
-  /** Address and length of the program to run. */
+  /** Address of thread 0's list of calls, bytes from there to the next thread's, and the calls in each. */
   program: 3,
-  calls: 4,
+  stride: 4,
+  calls: 5,
   /** 1 when thread 0 keeps times. */
-  timing: 5,
+  timing: 6,
   /** Three words of the barrier: arrived, generation, sleepers. */
   barrier: 16,
   bytes: 128,
@@ -22,8 +23,16 @@ export const TIMES_HEADER = 2;
 /** Milliseconds on a clock that all threads share; each thread's `performance.now()` has an origin of its own. */
 export const sharedMilliseconds = () => Number(process.hrtime.bigint()) / 1e6;
 
-/** A program is a list of calls of three words: kernel number, address of its arguments, profile entry. */
-export const WORDS_PER_CALL = 3;
+/** A program is a list of calls of four words: kernel number, address of its arguments, profile entry, mode. */
+export const WORDS_PER_CALL = 4;
+
+/** How a thread runs a call: 0 is as one of all threads, with a barrier behind it. */
+export const callMode = {
+  /** As thread 0 of 1. */
+  alone: 1,
+  /** Without a barrier behind it. */
+  open: 2,
+} as const;
 
 /** What a worker is started with. */
 export interface WorkerData {

@@ -109,7 +109,7 @@ it('rejects with a typed error when a worker dies, and the process lives', async
     kernels: {
       reference: () => {},
       wasm: {
-        module: { name: 'test', abiVersion: 1, base64: trap.toString('base64') },
+        module: { name: 'test', abiVersion: 2, base64: trap.toString('base64') },
         lower: () => [{ kernel: 'boom', args: [] }],
       },
     },

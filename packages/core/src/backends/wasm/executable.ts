@@ -30,7 +30,7 @@ export async function compileWasm(graph: Graph, settings: WasmSettings, options:
   const weights = await loadWeights(graph, arena, settings.precision, options);
   const compiled = compileSteps(graph, weights, arena, settings.threads, settings.precision, options);
   const linked = link(compiled, arena, options.maxRows);
-  const plain = linked.program([]);
+  const plain = { manyRows: linked.manyRows([]), oneRow: linked.oneRow([]) };
 
   const { layers, kvHeads, headDim } = graph.config;
   const kv = options.kvCache({
@@ -57,7 +57,6 @@ export async function compileWasm(graph: Graph, settings: WasmSettings, options:
     settings.profile,
   );
 
-  const logitsPlace = compiled.values.get(graph.logits)!;
   const times = new Float64Array(memory.buffer, timesAt, settings.profile ? TIMES_HEADER + linked.entries.length : 0);
   const columns = batchColumns(memory, compiled, options.maxRows);
   let state: 'idle' | 'running' | 'disposed' = 'idle';
@@ -87,6 +86,8 @@ export async function compileWasm(graph: Graph, settings: WasmSettings, options:
       const { copy } = program.captures.get(name)!;
       values[name] = readCapture(memory, copy, rows.length, infos.get(name)!.kind === 'channels');
     }
+    const { values: places } = compiled[batch.tokens.length === 1 ? 'oneRow' : 'manyRows'].threads[0]!;
+    const logitsPlace = places.get(graph.logits)!;
     // The logits' rows are padded to 64 bytes; vocabularies of real models need no padding, and then this is a view.
     const stride = logitsPlace.stride / 4;
     if (stride === vocabularySize || batch.logits.length <= 1) {
@@ -113,14 +114,15 @@ export async function compileWasm(graph: Graph, settings: WasmSettings, options:
         });
       }
       const lengths = prepareBatch(batch, graph, infos, kv, options.maxRows);
+      const variant = batch.tokens.length === 1 ? 'oneRow' : 'manyRows';
       const program = batch.values?.length
-        ? linked.program([...new Set(batch.values.map(({ name }) => name))].sort())
-        : plain;
+        ? linked[variant]([...new Set(batch.values.map(({ name }) => name))].sort())
+        : plain[variant];
       state = 'running';
       try {
         write(batch, program);
         const began = sharedMilliseconds();
-        await pool.run(program.address, program.calls);
+        await pool.run(program);
         const ended = sharedMilliseconds();
         stepMilliseconds += ended - began;
         if (settings.profile) handOverMilliseconds += times[0]! - began + (ended - times[1]!);

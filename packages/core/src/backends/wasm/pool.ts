@@ -1,11 +1,12 @@
 import { Worker } from 'node:worker_threads';
 import { LlmoptError } from '../../errors.ts';
 import { control, type WorkerData } from './control.ts';
+import type { Program } from './program.ts';
 
 /** Worker threads that run programs over one shared memory. */
 export interface Pool {
   /** Run a program; resolves when every thread is through. @throws LLMOPT_WORKER_DIED, now and from then on */
-  run(program: number, calls: number): Promise<void>;
+  run(program: Program): Promise<void>;
   dispose(): Promise<void>;
 }
 
@@ -51,9 +52,10 @@ export async function startPool(data: Omit<WorkerData, 'thread'>, timing: boolea
   for (const worker of workers) worker.unref();
 
   return {
-    async run(program, calls) {
+    async run({ address, stride, calls }) {
       if (failure) throw failure;
-      state[control.program] = program;
+      state[control.program] = address;
+      state[control.stride] = stride;
       state[control.calls] = calls;
       const before = Atomics.load(state, control.done);
       workers[0]!.ref();

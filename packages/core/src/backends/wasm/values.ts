@@ -12,13 +12,14 @@ interface Block {
 
 /**
  * Gives every value a place in one region, offsets from its start. A place is used again once the last op that reads the value is
- * done. Outputs of one group of linears lie side by side in one row.
+ * done: more exactly, behind op `keepUntil(index of that op)`. Outputs of one group of linears lie side by side in one row.
  */
 export function placeValues(
   graph: Graph,
   values: ReadonlyMap<string, ValueInfo>,
   groups: ReadonlyMap<LinearOp, LinearGroup>,
   maxRows: number,
+  keepUntil: (index: number) => number = (index) => index,
 ) {
   const places = new Map<string, WasmValue & { words: number }>();
   const free: Block[] = [];
@@ -71,7 +72,7 @@ export function placeValues(
           places.set(name, { pointer: block.start + column * 4, stride, width, words: slotWidth(values.get(name)!) });
           column += width;
         }
-        const last = Math.max(index, ...inBlock.map((name) => lastRead.get(name) ?? index));
+        const last = keepUntil(Math.max(index, ...inBlock.map((name) => lastRead.get(name) ?? index)));
         expiring.set(last, [...(expiring.get(last) ?? []), block]);
       }
     }

@@ -1,5 +1,5 @@
 import { workerData } from 'node:worker_threads';
-import { control, sharedMilliseconds, TIMES_HEADER, WORDS_PER_CALL, type WorkerData } from './control.ts';
+import { callMode, control, sharedMilliseconds, TIMES_HEADER, WORDS_PER_CALL, type WorkerData } from './control.ts';
 
 type Kernel = (args: number, thread: number, threads: number) => void;
 
@@ -26,19 +26,23 @@ function waitForStart(seen: number): number {
   }
 }
 
+function call(words: Int32Array, at: number): void {
+  const mode = words[at + 3]!;
+  const kernel = kernels[words[at]!]!;
+  if (mode & callMode.alone) kernel(words[at + 1]!, 0, 1);
+  else kernel(words[at + 1]!, thread, threads);
+  if (!(mode & callMode.open)) barrier(barrierAt, threads);
+}
+
 function run(words: Int32Array, from: number, calls: number): void {
-  for (let at = from, end = from + calls * WORDS_PER_CALL; at < end; at += WORDS_PER_CALL) {
-    kernels[words[at]!]!(words[at + 1]!, thread, threads);
-    barrier(barrierAt, threads);
-  }
+  for (let at = from, end = from + calls * WORDS_PER_CALL; at < end; at += WORDS_PER_CALL) call(words, at);
 }
 
 function runTimed(words: Int32Array, from: number, calls: number, times: Float64Array): void {
   let last = sharedMilliseconds();
   times[0] = last;
   for (let at = from, end = from + calls * WORDS_PER_CALL; at < end; at += WORDS_PER_CALL) {
-    kernels[words[at]!]!(words[at + 1]!, thread, threads);
-    barrier(barrierAt, threads);
+    call(words, at);
     const now = sharedMilliseconds();
     times[TIMES_HEADER + words[at + 2]!]! += now - last;
     last = now;
@@ -51,7 +55,7 @@ for (let seen = 0; ; ) {
   seen = waitForStart(seen);
   if (Atomics.load(state, control.stop) === 1) break;
   if (words.byteLength !== memory.buffer.byteLength) words = new Int32Array(memory.buffer);
-  const program = state[control.program]! >>> 2;
+  const program = (state[control.program]! + thread * state[control.stride]!) >>> 2;
   const calls = state[control.calls]!;
   if (thread === 0 && state[control.timing] === 1)
     runTimed(words, program, calls, new Float64Array(memory.buffer, data.times));

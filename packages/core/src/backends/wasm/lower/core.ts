@@ -1,6 +1,6 @@
 import type { AddOp, AttentionOp, EmbedOp, GatedActOp, RmsNormOp, RopeOp, SelectRowsOp } from '../../../ops/op.ts';
 import { float32Bits, type WasmCall, type WasmLayout } from '../abi.ts';
-import { rowInt8Layout } from '../packing/layouts.ts';
+import { headInt8Layout } from '../packing/layouts.ts';
 import type { Precision } from '../packing/sections.ts';
 
 // One function per op of core: the kernel calls it becomes. The words are documented beside each kernel in assembly/.
@@ -23,7 +23,7 @@ export function lowerEmbed(
       },
     ];
   }
-  const { groups, scales } = rowInt8Layout(vocabulary, output.width);
+  const { groups, scales } = headInt8Layout(vocabulary, output.width);
   return [
     {
       kernel: 'embedInt8',
@@ -81,6 +81,7 @@ export function lowerAttention(op: AttentionOp, layout: WasmLayout): WasmCall[] 
     { kernel: 'kvWrite', args: [...place, key.pointer, key.stride, value.pointer, value.stride] },
     {
       kernel: 'attention',
+      split: true,
       args: [
         ...place,
         ...[query.pointer, query.stride, output.pointer, output.stride],

@@ -2,7 +2,7 @@ import type { Graph } from '../../../graph/graph.ts';
 import type { LinearOp } from '../../../ops/op.ts';
 import { float32Bits, type WasmCall, type WasmLayout } from '../abi.ts';
 import type { LinearGroup } from '../packing/groups.ts';
-import { channelFloat32Layout, channelInt8Layout, lineOffset, rowInt8Layout } from '../packing/layouts.ts';
+import { channelFloat32Layout, headInt8Layout, tileInt8Layout } from '../packing/layouts.ts';
 import type { Precision } from '../packing/sections.ts';
 
 const INT16_LARGEST = 32_767;
@@ -15,7 +15,7 @@ export function activationCap(inputs: number): number {
   return Math.min(INT16_LARGEST, Math.floor((2 ** 31 - 1) / (127 * inputs)));
 }
 
-/** Linears with one record per input channel; `weight` is the address of their packed block. */
+/** Linears that share their input; `weight` is the address of their packed block. */
 export function lowerGroup(group: LinearGroup, layout: WasmLayout, precision: Precision, weight: number): WasmCall[] {
   return precision === 'int8' ? groupInt8(group, layout, weight) : groupFloat32(group, layout, weight);
 }
@@ -24,51 +24,36 @@ function groupInt8({ ops, inputs, outputs }: LinearGroup, layout: WasmLayout, we
   const first = ops[0]!;
   const rows = layout.rows(first.inputs.input);
   const output = layout.value(first.outputs.output);
-  const packed = channelInt8Layout(outputs, inputs);
-  const { channels, recordBytes, interleaved } = packed;
-  const padded = recordBytes;
-  // In interleaved records the lines of dead channels cost less than jumping over them: there, these channels are 0.
-  const skips = first.inputs.channels !== undefined && !interleaved;
-  const cap = activationCap(channels);
-  const activations = quantizeCall(first, layout, weight + packed.channelScales, cap, skips ? recordBytes : 0);
-  const partStride = padded * 4;
-  const parts = layout.scratch(partStride * Math.max(layout.threads, layout.maxRows));
-  const panelStride = channels * 32 * 2;
+  const packed = tileInt8Layout(outputs, inputs);
+  const bias = hasBias(ops) ? weight + packed.bias : 0;
+  const channelScales = weight + packed.channelScales;
+  const cap = activationCap(inputs);
+  if (first.inputs.channels !== undefined && layout.oneRow) {
+    const activations = quantizePairsCall(first, layout, channelScales, cap);
+    return [
+      activations.call,
+      {
+        kernel: 'linearInt8Sparse',
+        split: true,
+        args: [
+          ...[rows, activations.pairs, activations.offsets, activations.count, activations.scale, weight],
+          ...[packed.pairs, packed.tiles, weight + packed.rowScales, bias, output.pointer],
+        ],
+      },
+    ];
+  }
+  const activations = quantizeCall(first, layout, channelScales, cap);
   return [
-    ...activations.calls,
+    activations.call,
     {
       kernel: 'linearInt8',
+      split: true,
       args: [
-        ...[rows, activations.quantized, activations.stride, weight, recordBytes, channels, padded],
-        ...(skips
-          ? [activations.offsets, activations.count]
-          : [denseOffsets(packed, layout), layout.table(`${channels}`, () => Int32Array.of(channels))]),
-        ...[
-          parts,
-          partStride,
-          partStride,
-          layout.scratch(panelStride * layout.threads),
-          panelStride,
-          interleaved ? 3 : 0,
-        ],
-      ],
-    },
-    {
-      kernel: 'finishInt8',
-      args: [
-        ...[rows, parts, partStride, partStride, padded, weight + packed.rowScales, activations.scales],
-        ...[hasBias(ops) ? weight + packed.bias : 0, output.pointer, output.stride],
+        ...[rows, activations.quantized, activations.stride, activations.scales, weight, packed.pairs, packed.tiles],
+        ...[weight + packed.rowScales, bias, output.pointer, output.stride],
       ],
     },
   ];
-}
-
-/** Where the lines of every channel begin. */
-function denseOffsets(packed: ReturnType<typeof channelInt8Layout>, layout: WasmLayout): number {
-  const { channels, recordBytes } = packed;
-  return layout.table(`offsets ${channels} ${recordBytes}`, () =>
-    Int32Array.from({ length: channels }, (_, channel) => lineOffset(packed, channel, 0)),
-  );
 }
 
 function groupFloat32({ ops, inputs, outputs }: LinearGroup, layout: WasmLayout, weight: number): WasmCall[] {
@@ -82,6 +67,7 @@ function groupFloat32({ ops, inputs, outputs }: LinearGroup, layout: WasmLayout,
     ...input.calls,
     {
       kernel: 'linearFloat32',
+      split: true,
       args: [
         ...[rows, input.pointer, input.stride, lists, weight, packed.recordBytes, inputs, packed.columns],
         ...[hasBias(ops) ? weight + packed.bias : 0, output.pointer, output.stride],
@@ -108,6 +94,7 @@ export function lowerOutputMajor(
       ...input.calls,
       {
         kernel: 'headFloat32',
+        split: true,
         args: [
           rows,
           input.pointer,
@@ -123,47 +110,62 @@ export function lowerOutputMajor(
       },
     ];
   }
-  const { groups, scales } = rowInt8Layout(outputs, inputs);
-  const activations = quantizeCall(op, layout, 0, INT16_LARGEST, 0);
+  const { groups, tiles, scales } = headInt8Layout(outputs, inputs);
+  const activations = quantizeCall(op, layout, 0, INT16_LARGEST);
   return [
-    ...activations.calls,
+    activations.call,
     {
       kernel: 'headInt8',
+      split: true,
       args: [
         ...[rows, activations.quantized, activations.stride, activations.scales, weight, weight + scales],
-        ...[groups, outputs, bias, output.pointer, output.stride],
+        ...[groups, tiles, bias, output.pointer, output.stride],
       ],
     },
   ];
 }
 
-/** Activations to int16. `recordBytes` 0: rows stay in place, never compacted. */
-function quantizeCall(op: LinearOp, layout: WasmLayout, channelScales: number, cap: number, recordBytes: number) {
+/** Activations to int16, in place: what is not alive is 0. */
+function quantizeCall(op: LinearOp, layout: WasmLayout, channelScales: number, cap: number) {
   const input = layout.value(op.inputs.input);
   const lists = op.inputs.channels === undefined ? undefined : layout.value(op.inputs.channels);
   const stride = Math.ceil(input.width / 32) * 64;
   const quantized = layout.scratch(stride * layout.maxRows);
   const scales = layout.scratch(4 * layout.maxRows);
-  const offsets = lists && recordBytes > 0 ? layout.scratch((input.width + 8) * 4) : 0;
-  const count = layout.scratch(4);
   const call: WasmCall = {
     kernel: 'quantize',
     args: [
       ...[layout.rows(op.inputs.input), input.pointer, input.stride, input.width, channelScales],
-      ...[
-        lists?.pointer ?? 0,
-        lists?.stride ?? 0,
-        quantized,
-        stride,
-        scales,
-        float32Bits(cap),
-        offsets,
-        count,
-        recordBytes,
-      ],
+      ...[lists?.pointer ?? 0, lists?.stride ?? 0, quantized, stride, scales, float32Bits(cap)],
     ],
   };
-  return { calls: [call], quantized, stride, scales, offsets, count };
+  return { call, quantized, stride, scales };
+}
+
+/** The activations of a single row to int16, as pairs of channels of which one is alive. */
+function quantizePairsCall(op: LinearOp, layout: WasmLayout, channelScales: number, cap: number) {
+  const input = layout.value(op.inputs.input);
+  const bytes = Math.ceil(input.width / 2) * 4;
+  const pairs = layout.scratch(bytes);
+  const offsets = layout.scratch(bytes);
+  const count = layout.scratch(4);
+  const scale = layout.scratch(4);
+  const list = layout.value(op.inputs.channels!).pointer;
+  const call: WasmCall = {
+    kernel: 'quantizePairs',
+    args: [
+      layout.rows(op.inputs.input),
+      input.pointer,
+      channelScales,
+      list,
+      pairs,
+      offsets,
+      count,
+      scale,
+      float32Bits(cap),
+    ],
+  };
+  return { call, pairs, offsets, count, scale };
 }
 
 /** The input of a float32 linear: itself, or a copy whose dead channels are 0. */

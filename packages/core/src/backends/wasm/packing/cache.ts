@@ -3,7 +3,7 @@ import { mkdir, open, rename, rm } from 'node:fs/promises';
 import path from 'node:path';
 
 /** Raised whenever the bytes of packed weights change their meaning. */
-export const layoutVersion = 4;
+export const layoutVersion = 5;
 
 const MAGIC = 'llmopt-packed';
 const HEADER_BYTES = 128;

@@ -4,31 +4,20 @@ import { balance } from './balance.ts';
 
 const align = (size: number, to: number) => Math.ceil(size / to) * to;
 
-// Records up to this size are too short to stream one by one: reading eight of them side by side is what pays.
-const SHORT_RECORD_BYTES = 1024;
+/** Outputs of a tile, and bytes of one pair of channels in it. */
+const TILE_OUTPUTS = 32;
+const LINE_BYTES = 64;
 
 /**
- * Channel-major int8: `recordBytes` per input channel, then the scales. Short records are `interleaved`, line by line of 64 bytes, with
- * those of seven other channels: `[channels / 8, outputs / 64, 8, 64]`.
+ * int8 in tiles of 32 outputs: `[outputs / 32, channels / 2, 32, 2]`, one line of 64 bytes per pair of input channels, then the scales.
  */
-export function channelInt8Layout(outputs: number, inputs: number) {
-  const recordBytes = align(outputs, 64);
-  const channels = align(inputs, 8);
-  const rowScales = recordBytes * channels;
-  const channelScales = rowScales + recordBytes * 4;
-  const bias = channelScales + align(channels * 4, 64);
-  const interleaved = recordBytes <= SHORT_RECORD_BYTES;
-  return { recordBytes, channels, interleaved, rowScales, channelScales, bias, byteLength: bias + recordBytes * 4 };
-}
-
-/** Where an output (a multiple of 64) of a channel lies. */
-export function lineOffset(
-  { recordBytes, interleaved }: { recordBytes: number; interleaved: boolean },
-  channel: number,
-  output: number,
-): number {
-  if (!interleaved) return channel * recordBytes + output;
-  return (channel >> 3) * recordBytes * 8 + output * 8 + (channel & 7) * 64;
+export function tileInt8Layout(outputs: number, inputs: number) {
+  const tiles = Math.ceil(outputs / TILE_OUTPUTS);
+  const pairs = Math.ceil(inputs / 2);
+  const rowScales = tiles * pairs * LINE_BYTES;
+  const channelScales = rowScales + tiles * TILE_OUTPUTS * 4;
+  const bias = channelScales + align(inputs * 4, 64);
+  return { tiles, pairs, rowScales, channelScales, bias, byteLength: bias + tiles * TILE_OUTPUTS * 4 };
 }
 
 /** Channel-major float32: a record per input channel, then the bias. */
@@ -38,37 +27,40 @@ export function channelFloat32Layout(outputs: number, inputs: number) {
   return { recordBytes, columns, bias: recordBytes * inputs, byteLength: recordBytes * inputs + recordBytes };
 }
 
-/** Output-major int8 in groups of 32 inputs, then one scale per group. */
-export function rowInt8Layout(outputs: number, inputs: number) {
-  const groups = Math.ceil(inputs / 32);
-  const scales = align(outputs * groups * 32, 64);
-  return { groups, scales, byteLength: scales + align(outputs * groups * 4, 64) };
+const HEAD_TILE_OUTPUTS = 16;
+const GROUP_INPUTS = 32;
+
+/**
+ * int8 of a head or an embedding: tiles of 16 outputs, in groups of 32 inputs, `[outputs / 16, inputs / 32, 16 pairs, 16, 2]`, then
+ * a scale per output and group, `[outputs / 16, inputs / 32, 16]`.
+ */
+export function headInt8Layout(outputs: number, inputs: number) {
+  const groups = Math.ceil(inputs / GROUP_INPUTS);
+  const tiles = Math.ceil(outputs / HEAD_TILE_OUTPUTS);
+  const scales = tiles * groups * HEAD_TILE_OUTPUTS * GROUP_INPUTS;
+  return { groups, tiles, scales, byteLength: scales + tiles * groups * HEAD_TILE_OUTPUTS * 4 };
 }
 
-/** Writes float32 weights `[outputs, inputs]` as channel-major int8. `target` is all zero before. */
-export function packChannelInt8(
+/** Writes float32 weights `[outputs, inputs]` as int8 tiles. `target` is all zero before. */
+export function packTilesInt8(
   weight: Float32Array,
   bias: Float32Array,
   outputs: number,
   inputs: number,
   target: Uint8Array,
 ) {
-  const layout = channelInt8Layout(outputs, inputs);
+  const layout = tileInt8Layout(outputs, inputs);
   const { rowScales, channelScales } = balance(weight, outputs, inputs);
-  floats(target, layout.rowScales, layout.recordBytes).set(rowScales);
-  floats(target, layout.channelScales, layout.channels).set(channelScales);
-  floats(target, layout.bias, layout.recordBytes).set(bias);
+  floats(target, layout.rowScales, outputs).set(rowScales);
+  floats(target, layout.channelScales, inputs).set(channelScales);
+  floats(target, layout.bias, outputs).set(bias);
   const bytes = new Int8Array(target.buffer, target.byteOffset);
   const channelFactors = channelScales.map((scale) => 1 / scale);
-  // 64 outputs at a time: one cache line of each record.
-  for (let from = 0; from < outputs; from += 64) {
-    const to = Math.min(from + 64, outputs);
+  for (let out = 0; out < outputs; out++) {
+    const tile = Math.floor(out / TILE_OUTPUTS) * layout.pairs * LINE_BYTES + (out % TILE_OUTPUTS) * 2;
     for (let i = 0; i < inputs; i++) {
-      const line = lineOffset(layout, i, from);
-      for (let out = from; out < to; out++) {
-        const scaled = (weight[out * inputs + i]! * channelFactors[i]!) / rowScales[out]!;
-        bytes[line + out - from] = Math.max(-127, Math.min(127, Math.round(scaled)));
-      }
+      const scaled = Math.round((weight[out * inputs + i]! * channelFactors[i]!) / rowScales[out]!);
+      bytes[tile + (i >> 1) * LINE_BYTES + (i & 1)] = Math.max(-127, Math.min(127, scaled));
     }
   }
 }
@@ -90,23 +82,27 @@ export function packChannelFloat32(
 }
 
 /**
- * Writes some rows of float32 weights, from row `first` on, as output-major int8. The grid is that of Q8_0, so weights that come from
- * a Q8_0 tensor keep their exact values.
+ * Writes some rows of float32 weights, from row `first` on (a multiple of 16), as int8 of a head. The grid is that of Q8_0, so weights
+ * that come from a Q8_0 tensor keep their exact values.
  */
-export function packRowsInt8(weight: Float32Array, first: number, outputs: number, inputs: number, target: Uint8Array) {
-  const { groups, scales: scalesAt } = rowInt8Layout(outputs, inputs);
+export function packHeadInt8(weight: Float32Array, first: number, outputs: number, inputs: number, target: Uint8Array) {
+  const { groups, scales: scalesAt, tiles } = headInt8Layout(outputs, inputs);
   const bytes = new Int8Array(target.buffer, target.byteOffset);
-  const scales = floats(target, scalesAt, outputs * groups);
+  const scales = floats(target, scalesAt, tiles * groups * HEAD_TILE_OUTPUTS);
   for (let row = 0; row < weight.length / inputs; row++) {
+    const lane = (first + row) % HEAD_TILE_OUTPUTS;
+    const tile = Math.floor((first + row) / HEAD_TILE_OUTPUTS);
     for (let group = 0; group < groups; group++) {
-      const from = row * inputs + group * 32;
-      const to = Math.min(from + 32, (row + 1) * inputs);
+      const from = row * inputs + group * GROUP_INPUTS;
+      const to = Math.min(from + GROUP_INPUTS, (row + 1) * inputs);
       let largest = 0;
       for (let i = from; i < to; i++) largest = Math.max(largest, Math.abs(weight[i]!));
-      const at = (first + row) * groups + group;
-      scales[at] = largest / 127;
+      scales[(tile * groups + group) * HEAD_TILE_OUTPUTS + lane] = largest / 127;
       const factor = largest > 0 ? 127 / largest : 0;
-      for (let i = from; i < to; i++) bytes[at * 32 + i - from] = Math.round(weight[i]! * factor);
+      const block = (tile * groups + group) * HEAD_TILE_OUTPUTS * GROUP_INPUTS + lane * 2;
+      for (let i = from; i < to; i++) {
+        bytes[block + ((i - from) >> 1) * HEAD_TILE_OUTPUTS * 2 + ((i - from) & 1)] = Math.round(weight[i]! * factor);
+      }
     }
   }
 }

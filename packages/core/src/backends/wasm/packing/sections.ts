@@ -2,11 +2,11 @@ import type { Graph, Param } from '../../../graph/graph.ts';
 import type { LinearGroup } from './groups.ts';
 import {
   channelFloat32Layout,
-  channelInt8Layout,
+  headInt8Layout,
   packChannelFloat32,
-  packChannelInt8,
-  packRowsInt8,
-  rowInt8Layout,
+  packHeadInt8,
+  packTilesInt8,
+  tileInt8Layout,
 } from './layouts.ts';
 
 export type Precision = 'int8' | 'float32';
@@ -34,12 +34,12 @@ export function vectorSection(param: Param): Section {
   };
 }
 
-/** Linears that share their input, side by side in one record per input channel. */
+/** Linears that share their input, side by side. */
 export function groupSection(group: LinearGroup, graph: Graph, precision: Precision): Section {
   const weights = group.ops.map((op) => graph.params.get(op.params.weight)!);
   const biases = group.ops.map((op) => (op.params.bias ? graph.params.get(op.params.bias)! : undefined));
   const { inputs, outputs } = group;
-  const layout = precision === 'int8' ? channelInt8Layout(outputs, inputs) : channelFloat32Layout(outputs, inputs);
+  const layout = precision === 'int8' ? tileInt8Layout(outputs, inputs) : channelFloat32Layout(outputs, inputs);
   return {
     key: `channels ${weights.map((param, i) => `${param.key}${biases[i] ? `+${biases[i].key}` : ''}`).join('|')}`,
     byteLength: layout.byteLength,
@@ -52,7 +52,7 @@ export function groupSection(group: LinearGroup, graph: Graph, precision: Precis
         if (biases[i]) bias.set(await biases[i].read(), row);
         row += param.shape[0]!;
       }
-      const pack = precision === 'int8' ? packChannelInt8 : packChannelFloat32;
+      const pack = precision === 'int8' ? packTilesInt8 : packChannelFloat32;
       pack(weight, bias, outputs, inputs, target);
     },
   };
@@ -63,11 +63,11 @@ export function rowsSection(param: Param, precision: Precision): Section {
   const [outputs, inputs] = param.shape as [number, number];
   return {
     key: `rows ${param.key}`,
-    byteLength: precision === 'int8' ? rowInt8Layout(outputs, inputs).byteLength : outputs * inputs * 4,
+    byteLength: precision === 'int8' ? headInt8Layout(outputs, inputs).byteLength : outputs * inputs * 4,
     async fill(target) {
       for (let first = 0; first < outputs; first += ROWS_AT_ONCE) {
         const rows = await param.read([first, Math.min(first + ROWS_AT_ONCE, outputs)]);
-        if (precision === 'int8') packRowsInt8(rows, first, outputs, inputs, target);
+        if (precision === 'int8') packHeadInt8(rows, first, outputs, inputs, target);
         else new Float32Array(target.buffer, target.byteOffset + first * inputs * 4, rows.length).set(rows);
       }
     },
