@@ -1,10 +1,5 @@
 import { groupLinears, isOutputMajor } from '../src/backends/wasm/packing/groups.ts';
-import {
-  headInt8Layout,
-  packHeadInt8,
-  packTilesInt8,
-  tileInt8Layout,
-} from '../src/backends/wasm/packing/layouts.ts';
+import { headInt8Layout, packHeadInt8, packTilesInt8, tileInt8Layout } from '../src/backends/wasm/packing/layouts.ts';
 import { type Graph, type Param, withParams } from '../src/graph/graph.ts';
 
 /** The graph with the weights that the int8 mode really uses: quantised, and turned back into float32 by plain loops. */

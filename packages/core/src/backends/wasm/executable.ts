@@ -3,11 +3,10 @@ import { checkGraph } from '../../graph/check.ts';
 import type { Graph } from '../../graph/graph.ts';
 import type { Batch, CompileOptions, Executable, ForwardResult } from '../backend.ts';
 import { prepareBatch } from '../batch.ts';
-import { abiVersion, type WasmModule } from './abi.ts';
 import { createArena } from './arena.ts';
 import { compileSteps } from './compile.ts';
 import { control, sharedMilliseconds, TIMES_HEADER } from './control.ts';
-import { wasmBase64 } from './kernels.generated.ts';
+import { compileModule, type VectorBits } from './kernelModules.ts';
 import type { Precision } from './packing/sections.ts';
 import { startPool } from './pool.ts';
 import { link, type Program } from './program.ts';
@@ -17,6 +16,7 @@ export interface WasmSettings {
   threads: number;
   precision: Precision;
   profile: boolean;
+  vectorBits: VectorBits;
 }
 
 const PROFILE_ENTRIES = 16_384;
@@ -48,7 +48,7 @@ export async function compileWasm(graph: Graph, settings: WasmSettings, options:
   const pool = await startPool(
     {
       memory,
-      modules: linked.modules.map((module) => compileModule(module)),
+      modules: linked.modules.map((module) => compileModule(module, settings.vectorBits)),
       kernels: [...linked.kernels],
       control: controlAt,
       times: timesAt,
@@ -186,24 +186,4 @@ function readCapture(
     } else out.set(new Float32Array(memory.buffer, at, place.width), row * place.width);
   }
   return out;
-}
-
-const compiledModules = new Map<string, WebAssembly.Module>();
-
-function compileModule(module: WasmModule | 'core'): WebAssembly.Module {
-  if (module !== 'core' && module.abiVersion !== abiVersion) {
-    throw new LlmoptError(
-      'LLMOPT_PLAN',
-      `The kernels of "${module.name}" are built for version ${module.abiVersion} of the kernel ABI; this is version ${abiVersion}.`,
-      {
-        hint: 'Use versions of the packages that fit together.',
-      },
-    );
-  }
-  const base64 = module === 'core' ? wasmBase64 : module.base64;
-  const known = compiledModules.get(base64);
-  if (known) return known;
-  const compiled = new WebAssembly.Module(Buffer.from(base64, 'base64'));
-  compiledModules.set(base64, compiled);
-  return compiled;
 }

@@ -3,6 +3,7 @@ import { LlmoptError } from '../../errors.ts';
 import { isCustom } from '../../ops/op.ts';
 import type { Backend } from '../backend.ts';
 import { compileWasm } from './executable.ts';
+import { type VectorBits, widestVectors } from './kernelModules.ts';
 import type { Precision } from './packing/sections.ts';
 
 export interface WasmOptions {
@@ -12,6 +13,11 @@ export interface WasmOptions {
   precision?: Precision;
   /** Keep times per op and layer. Default false. */
   profile?: boolean;
+  /**
+   * Bits of the vector instructions. Default: 256 on x64, which has V8 join pairs of WebAssembly's 128-bit ones; else 128. The results
+   * have the same bits. V8 calls the joining experimental: 128 does without it.
+   */
+  vectorBits?: VectorBits;
 }
 
 const MAX_THREADS = 64;
@@ -32,7 +38,11 @@ export function wasm(options: WasmOptions = {}): Backend {
   if (precision !== 'int8' && precision !== 'float32') {
     throw new LlmoptError('LLMOPT_OPTION_INVALID', `precision is "${precision}"; "int8" and "float32" are allowed.`);
   }
-  const settings = { threads, precision, profile: options.profile ?? false };
+  const vectorBits = options.vectorBits ?? widestVectors;
+  if (vectorBits !== 128 && vectorBits !== 256) {
+    throw new LlmoptError('LLMOPT_OPTION_INVALID', `vectorBits is ${vectorBits}; 128 and 256 are allowed.`);
+  }
+  const settings = { threads, precision, profile: options.profile ?? false, vectorBits };
   return {
     name: 'wasm',
     settings,
