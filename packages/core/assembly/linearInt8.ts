@@ -64,16 +64,13 @@ function plusDot(sum: v128, weights: v128, x: v128): v128 {
   return i32x4.add(sum, i32x4.dot_i16x8_s(weights, x));
 }
 
-/** Four outputs: sum · rowScale · activationScale (+ bias). */
-// @ts-ignore: decorator
-@inline
-function finish(sum: v128, scales: usize, factor: v128): v128 {
-  return f32x4.mul(f32x4.mul(f32x4.convert_i32x4_s(sum), v128.load(scales)), factor);
-}
-
-/** Adds the bias to outputs that were just written. */
-function addBias(output: usize, bias: usize, bytes: usize): void {
-  for (let i: usize = 0; i < bytes; i += 16) v128.store(output + i, f32x4.add(v128.load(output + i), v128.load(bias + i)));
+// Sums are stored as they are and finished in a pass of their own: so all that leads to the store is of a kind that V8 can join.
+/** Outputs in place: sum · rowScale · activationScale (+ bias). */
+function finish(output: usize, scales: usize, bias: usize, factor: v128, bytes: usize): void {
+  for (let i: usize = 0; i < bytes; i += 16) {
+    const y = f32x4.mul(f32x4.mul(f32x4.convert_i32x4_s(v128.load(output + i)), v128.load(scales + i)), factor);
+    v128.store(output + i, bias ? f32x4.add(y, v128.load(bias + i)) : y);
+  }
 }
 
 function oneRow(w: usize, x: usize, pairs: usize, factorAt: usize, scales: usize, bias: usize, output: usize): void {
@@ -99,16 +96,15 @@ function oneRow(w: usize, x: usize, pairs: usize, factorAt: usize, scales: usize
     x += 4;
     w += LINE;
   }
-  const factor = v128.load32_splat(factorAt);
-  v128.store(output, finish(a0, scales, factor));
-  v128.store(output, finish(a1, scales + 16, factor), 16);
-  v128.store(output, finish(a2, scales + 32, factor), 32);
-  v128.store(output, finish(a3, scales + 48, factor), 48);
-  v128.store(output, finish(a4, scales + 64, factor), 64);
-  v128.store(output, finish(a5, scales + 80, factor), 80);
-  v128.store(output, finish(a6, scales + 96, factor), 96);
-  v128.store(output, finish(a7, scales + 112, factor), 112);
-  if (bias) addBias(output, bias, 128);
+  v128.store(output, a0);
+  v128.store(output, a1, 16);
+  v128.store(output, a2, 32);
+  v128.store(output, a3, 48);
+  v128.store(output, a4, 64);
+  v128.store(output, a5, 80);
+  v128.store(output, a6, 96);
+  v128.store(output, a7, 112);
+  finish(output, scales, bias, v128.load32_splat(factorAt), 128);
 }
 
 function oneSparseRow(
@@ -144,16 +140,15 @@ function oneSparseRow(
     x += 4;
     offsets += 4;
   }
-  const factor = v128.load32_splat(factorAt);
-  v128.store(output, finish(a0, scales, factor));
-  v128.store(output, finish(a1, scales + 16, factor), 16);
-  v128.store(output, finish(a2, scales + 32, factor), 32);
-  v128.store(output, finish(a3, scales + 48, factor), 48);
-  v128.store(output, finish(a4, scales + 64, factor), 64);
-  v128.store(output, finish(a5, scales + 80, factor), 80);
-  v128.store(output, finish(a6, scales + 96, factor), 96);
-  v128.store(output, finish(a7, scales + 112, factor), 112);
-  if (bias) addBias(output, bias, 128);
+  v128.store(output, a0);
+  v128.store(output, a1, 16);
+  v128.store(output, a2, 32);
+  v128.store(output, a3, 48);
+  v128.store(output, a4, 64);
+  v128.store(output, a5, 80);
+  v128.store(output, a6, 96);
+  v128.store(output, a7, 112);
+  finish(output, scales, bias, v128.load32_splat(factorAt), 128);
 }
 
 function twoRows(
@@ -214,27 +209,25 @@ function twoRows(
     x += 4;
     w += LINE;
   }
-  let factor = v128.load32_splat(factorAt);
-  v128.store(output, finish(a0, scales, factor));
-  v128.store(output, finish(a1, scales + 16, factor), 16);
-  v128.store(output, finish(a2, scales + 32, factor), 32);
-  v128.store(output, finish(a3, scales + 48, factor), 48);
-  v128.store(output, finish(a4, scales + 64, factor), 64);
-  v128.store(output, finish(a5, scales + 80, factor), 80);
-  v128.store(output, finish(a6, scales + 96, factor), 96);
-  v128.store(output, finish(a7, scales + 112, factor), 112);
-  if (bias) addBias(output, bias, 128);
-  factor = v128.load32_splat(factorAt, 4);
+  v128.store(output, a0);
+  v128.store(output, a1, 16);
+  v128.store(output, a2, 32);
+  v128.store(output, a3, 48);
+  v128.store(output, a4, 64);
+  v128.store(output, a5, 80);
+  v128.store(output, a6, 96);
+  v128.store(output, a7, 112);
+  finish(output, scales, bias, v128.load32_splat(factorAt), 128);
   output += outputStride;
-  v128.store(output, finish(b0, scales, factor));
-  v128.store(output, finish(b1, scales + 16, factor), 16);
-  v128.store(output, finish(b2, scales + 32, factor), 32);
-  v128.store(output, finish(b3, scales + 48, factor), 48);
-  v128.store(output, finish(b4, scales + 64, factor), 64);
-  v128.store(output, finish(b5, scales + 80, factor), 80);
-  v128.store(output, finish(b6, scales + 96, factor), 96);
-  v128.store(output, finish(b7, scales + 112, factor), 112);
-  if (bias) addBias(output, bias, 128);
+  v128.store(output, b0);
+  v128.store(output, b1, 16);
+  v128.store(output, b2, 32);
+  v128.store(output, b3, 48);
+  v128.store(output, b4, 64);
+  v128.store(output, b5, 80);
+  v128.store(output, b6, 96);
+  v128.store(output, b7, 112);
+  finish(output, scales, bias, v128.load32_splat(factorAt, 4), 128);
 }
 
 // Half a tile, 16 outputs: 4 rows × 4 sums are what the registers hold.
@@ -300,19 +293,27 @@ function fourRows(
     t += 4;
     w += LINE;
   }
-  finishHalf(a0, a1, a2, a3, factorAt, scales, bias, output);
-  finishHalf(b0, b1, b2, b3, factorAt + 4, scales, bias, output + outputStride);
-  finishHalf(c0, c1, c2, c3, factorAt + 8, scales, bias, output + 2 * outputStride);
-  finishHalf(d0, d1, d2, d3, factorAt + 12, scales, bias, output + 3 * outputStride);
-}
-
-// @ts-ignore: decorator
-@inline
-function finishHalf(s0: v128, s1: v128, s2: v128, s3: v128, factorAt: usize, scales: usize, bias: usize, output: usize): void {
-  const factor = v128.load32_splat(factorAt);
-  v128.store(output, finish(s0, scales, factor));
-  v128.store(output, finish(s1, scales + 16, factor), 16);
-  v128.store(output, finish(s2, scales + 32, factor), 32);
-  v128.store(output, finish(s3, scales + 48, factor), 48);
-  if (bias) addBias(output, bias, 64);
+  v128.store(output, a0);
+  v128.store(output, a1, 16);
+  v128.store(output, a2, 32);
+  v128.store(output, a3, 48);
+  finish(output, scales, bias, v128.load32_splat(factorAt), 64);
+  output += outputStride;
+  v128.store(output, b0);
+  v128.store(output, b1, 16);
+  v128.store(output, b2, 32);
+  v128.store(output, b3, 48);
+  finish(output, scales, bias, v128.load32_splat(factorAt, 4), 64);
+  output += outputStride;
+  v128.store(output, c0);
+  v128.store(output, c1, 16);
+  v128.store(output, c2, 32);
+  v128.store(output, c3, 48);
+  finish(output, scales, bias, v128.load32_splat(factorAt, 8), 64);
+  output += outputStride;
+  v128.store(output, d0);
+  v128.store(output, d1, 16);
+  v128.store(output, d2, 32);
+  v128.store(output, d3, 48);
+  finish(output, scales, bias, v128.load32_splat(factorAt, 12), 64);
 }
