@@ -60,10 +60,15 @@ function oneRow(w: usize, scales: usize, groups: usize, x: usize, factorAt: usiz
       x += 8;
       w += 64;
     }
-    s0 = plusScaled(s0, a0, v128.load(scales));
-    s1 = plusScaled(s1, a1, v128.load(scales, 16));
-    s2 = plusScaled(s2, a2, v128.load(scales, 32));
-    s3 = plusScaled(s3, a3, v128.load(scales, 48));
+    // Through memory, so that V8 sees whole trees of operations that it can join.
+    v128.store(output, a0);
+    v128.store(output, a1, 16);
+    v128.store(output, a2, 32);
+    v128.store(output, a3, 48);
+    s0 = plusScaled(s0, v128.load(output), v128.load(scales));
+    s1 = plusScaled(s1, v128.load(output, 16), v128.load(scales, 16));
+    s2 = plusScaled(s2, v128.load(output, 32), v128.load(scales, 32));
+    s3 = plusScaled(s3, v128.load(output, 48), v128.load(scales, 48));
     scales += 64;
   }
   const factor = v128.load32_splat(factorAt);

@@ -7,6 +7,7 @@ import { createArena } from './arena.ts';
 import { compileSteps } from './compile.ts';
 import { control, sharedMilliseconds, TIMES_HEADER } from './control.ts';
 import { compileModule, type VectorBits } from './kernelModules.ts';
+import { kvPositions } from './lower/core.ts';
 import type { Precision } from './packing/sections.ts';
 import { startPool } from './pool.ts';
 import { link, type Program } from './program.ts';
@@ -41,7 +42,7 @@ export async function compileWasm(graph: Graph, settings: WasmSettings, options:
     capacity: options.contextLength,
     elementType: 'float32',
   });
-  const slotBytes = layers * 2 * options.contextLength * kvHeads * headDim * 4;
+  const slotBytes = layers * 2 * kvPositions(options.contextLength) * kvHeads * headDim * 4;
   const slotBases = new Int32Array(memory.buffer, compiled.batch.slotBases, options.slots);
   for (let slot = 0; slot < options.slots; slot++) slotBases[slot] = arena.allocate(slotBytes, `KV slot ${slot}`);
 

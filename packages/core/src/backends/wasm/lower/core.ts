@@ -72,24 +72,26 @@ export function lowerAttention(op: AttentionOp, layout: WasmLayout): WasmCall[] 
   const output = layout.value(op.outputs.output);
   const { slots, positions, slotBases } = layout.batch;
   const rows = layout.rows(op.inputs.query);
-  const kvWidth = op.kvHeads * op.headDim;
-  const valuesOffset = layout.contextLength * kvWidth * 4;
+  const valuesOffset = kvPositions(layout.contextLength) * op.kvHeads * op.headDim * 4;
   const layerOffset = op.layer * 2 * valuesOffset;
-  const place = [rows, slots, positions, slotBases, layerOffset, valuesOffset, kvWidth];
-  const scoresStride = Math.ceil((layout.contextLength + 4) / 16) * 64;
+  const place = [rows, slots, positions, slotBases, layerOffset, valuesOffset, op.kvHeads, op.headDim];
+  const scoresStride = 128 + Math.ceil((layout.contextLength + 8) / 16) * 64;
   return [
     { kernel: 'kvWrite', args: [...place, key.pointer, key.stride, value.pointer, value.stride] },
     {
       kernel: 'attention',
       split: true,
       args: [
-        ...place,
-        ...[query.pointer, query.stride, output.pointer, output.stride],
-        ...[op.heads, op.heads / op.kvHeads, op.headDim, float32Bits(op.scale)],
+        ...[...place, query.pointer, query.stride, output.pointer, output.stride, op.heads, float32Bits(op.scale)],
         ...[layout.scratch(scoresStride * layout.threads), scoresStride],
       ],
     },
   ];
+}
+
+/** Positions that a slot has room for: keys and values lie in blocks of 16 positions. */
+export function kvPositions(contextLength: number): number {
+  return Math.ceil(contextLength / 16) * 16;
 }
 
 export function lowerGatedAct(op: GatedActOp, layout: WasmLayout): WasmCall[] {
