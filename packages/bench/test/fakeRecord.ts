@@ -43,7 +43,7 @@ export function fakeRecord({
     model: { name: 'tiny', architecture: 'llama', parameters: 1_000_000, file: 'tiny.gguf', quantization: 'F32' },
     backend: { threads: 2, precision: 'int8' },
     plugins: [],
-    promptTokens: Array(prompts).fill(20),
+    promptTokens: Array(prompts).fill(Array(20).fill(1)),
     chatTemplate: true,
     description: 'a fake',
   };
@@ -55,6 +55,8 @@ export function fakeRecord({
   return {
     settings: resolveOptions({ model: './tiny.gguf', runs, prompts: responses.map(({ prompt }) => prompt) }),
     createdAt: new Date('2026-01-02T03:04:05Z'),
+    peers: [],
+    skippedPeers: [],
     arms: [
       { load, samples: samplesOf(0), responses },
       { load: { ...load, plugins: [larosa] }, samples: samplesOf(1), responses },

@@ -1,4 +1,5 @@
 import { afterEach, describe, expect, it } from 'vitest';
+import { characterTokenizer } from '../../test/fakePipeline.ts';
 import { type ArmProcess, startArm } from './parent.ts';
 
 const entry = new URL('../../test/fakeArm.ts', import.meta.url);
@@ -30,7 +31,7 @@ describe('startArm', () => {
     const arm = start();
     const stages: string[] = [];
     const report = await arm.call('load', loadOf('fake'), { onProgress: ({ stage }) => stages.push(stage) });
-    expect(report.promptTokens).toEqual([7]);
+    expect(report.promptTokens).toEqual([characterTokenizer.encode('<hello>')]);
     expect(stages).toEqual(['load']);
     const run = await arm.call('run', { prompt: 0, maxNewTokens: 4, ignoreEndToken: true });
     expect(run.usage.outputTokens).toBe(4);
