@@ -2,9 +2,10 @@ import { createHandlers } from '../src/arms/child.ts';
 import { serveParent } from '../src/arms/serve.ts';
 import { fakeArm } from './fakePipeline.ts';
 
-// An arm process without a model. What it does is said by the model's name.
+// An arm process without a model. What it does is said by the model's name, or by its environment.
 serveParent(
-  createHandlers(async ({ model }, onProgress) => {
+  createHandlers(async (spec, onProgress) => {
+    const model = process.env.LLMOPT_FAKE ?? spec.model;
     if (model === 'dies') {
       process.stderr.write('out of luck\n', () => process.exit(7));
       return new Promise(() => {});

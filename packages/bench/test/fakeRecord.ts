@@ -1,5 +1,5 @@
 import { resolveOptions } from '../src/options.ts';
-import type { BenchmarkRecord } from '../src/result.ts';
+import type { BenchmarkRecord, PeerRecord } from '../src/result.ts';
 import type { Sample } from '../src/runner.ts';
 
 export interface FakeRuns {
@@ -61,5 +61,31 @@ export function fakeRecord({
       { load, samples: samplesOf(0), responses },
       { load: { ...load, plugins: [larosa] }, samples: samplesOf(1), responses },
     ],
+  };
+}
+
+/** A peer that takes `slowdown` times as long as an arm for everything. */
+export function fakePeer(arm: readonly Sample[], slowdown: number, name = 'node-llama-cpp Q8_0'): PeerRecord {
+  const fast = { setting: { name: '1 thread', threads: 1 }, decodeTokensPerSecond: 100, prefillTokensPerSecond: 400 };
+  const wide = { setting: { name: '2 threads', threads: 2 }, decodeTokensPerSecond: 50, prefillTokensPerSecond: 800 };
+  const hangs = { setting: { name: 'default' }, failure: 'It did not answer.\nIts last words' };
+  return {
+    name,
+    package: 'node-llama-cpp',
+    version: '1.2.3',
+    file: 'tiny.Q8_0.gguf',
+    quantization: 'Q8_0',
+    setting: fast.setting,
+    load: { loadSeconds: 0.7, settings: { threads: 1, batchSize: 512 } },
+    calibration: { tried: [fast, wide, hangs], decode: fast, prefill: wide },
+    responses: [{ prompt: 'prompt 0', text: 'an answer' }],
+    samples: arm.map(({ kvMb: _, ...sample }) => ({
+      ...sample,
+      totalSeconds: sample.totalSeconds * slowdown,
+      timeToFirstTokenMs: sample.timeToFirstTokenMs * slowdown,
+      timePerOutputTokenMs: sample.timePerOutputTokenMs * slowdown,
+      prefillTokensPerSecond: sample.prefillTokensPerSecond / slowdown,
+      metrics: {},
+    })),
   };
 }

@@ -68,6 +68,21 @@ describe('startArm', () => {
     expect(alive(arm.pid)).toBe(false);
   });
 
+  it('kills a process that takes too long, and says so', async () => {
+    const arm = start();
+    await expect(arm.call('load', loadOf('hangs'), { timeoutMs: 300 })).rejects.toMatchObject({
+      code: 'LLMOPT_BENCH_FAILED',
+      message: "The baseline arm did not answer 'load' within 0.3 s.",
+    });
+    await arm.stop();
+    expect(alive(arm.pid)).toBe(false);
+  });
+
+  it('gives the process its environment', async () => {
+    const arm = start({ env: { LLMOPT_FAKE: 'throws' } });
+    await expect(arm.call('load', loadOf('fake'))).rejects.toThrow('a bug');
+  });
+
   it('ends with its signal', async () => {
     const controller = new AbortController();
     const arm = start({ signal: controller.signal });
