@@ -76,12 +76,14 @@ describe('calibrate', () => {
 
   it('has patience with the first setting only', async () => {
     const speed = { decode: [1, 1, 1], prefill: 1 };
-    const engine = fakeEngine({ '1 thread': speed, '2 threads': hangs, default: hangs });
+    const pooled = '2 threads, UV_THREADPOOL_SIZE=1';
+    const engine = fakeEngine({ '1 thread': speed, '2 threads': hangs, [pooled]: hangs, default: hangs });
     await calibrate(engine.options);
     const limits = Object.entries(engine.timeouts).map(([name, ms]) => [name, Math.ceil(ms / 1000)]);
     expect(limits).toEqual([
       ['1 thread', 9],
       ['2 threads', 2],
+      [pooled, 2],
       ['default', 2],
     ]);
   });
@@ -94,10 +96,11 @@ describe('calibrate', () => {
   });
 
   it('says what happened to each setting when none works', async () => {
-    const engine = fakeEngine({ '1 thread': hangs, '2 threads': hangs, default: hangs });
+    const names = ['1 thread', '2 threads', '2 threads, UV_THREADPOOL_SIZE=1', 'default'];
+    const engine = fakeEngine(Object.fromEntries(names.map((name) => [name, hangs])));
     await expect(calibrate(engine.options)).rejects.toMatchObject({
       code: 'LLMOPT_BENCH_FAILED',
-      problems: ['1 thread', '2 threads', 'default'].map((name) => `${name}: ${hangs.message}`),
+      problems: names.map((name) => `${name}: ${hangs.message}`),
     });
     expect(engine.stopped).toEqual(engine.started);
   });

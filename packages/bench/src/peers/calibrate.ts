@@ -43,8 +43,11 @@ export interface CalibrationOptions {
   onProgress?: (fraction: number, setting: string) => void;
 }
 
-/** Settings worth a try: one thread, all, the engine's choice; where several compute, also with a pool of one thread. */
-function settingsFor(cores: number): { plain: PeerSetting; pooled?: PeerSetting }[] {
+/**
+ * Settings worth a try: one thread, all, the engine's choice; where several compute, also with a pool of one thread. All
+ * of them on a machine that is busy may hang without it, so there it is tried in any case.
+ */
+function settingsFor(cores: number): { plain: PeerSetting; pooled?: PeerSetting; always?: boolean }[] {
   const pooled = (setting: PeerSetting): PeerSetting => ({
     ...setting,
     name: `${setting.name}, UV_THREADPOOL_SIZE=1`,
@@ -53,8 +56,11 @@ function settingsFor(cores: number): { plain: PeerSetting; pooled?: PeerSetting 
   const one: PeerSetting = { name: '1 thread', threads: 1 };
   const all: PeerSetting = { name: `${cores} threads`, threads: cores };
   const own: PeerSetting = { name: 'default' };
-  const several = [...(cores > 1 ? [all] : []), own];
-  return [{ plain: one }, ...several.map((plain) => ({ plain, pooled: pooled(plain) }))];
+  return [
+    { plain: one },
+    ...(cores > 1 ? [{ plain: all, pooled: pooled(all), always: true }] : []),
+    { plain: own, pooled: pooled(own) },
+  ];
 }
 
 async function tryOut(setting: PeerSetting, options: CalibrationOptions, limitMs: number): Promise<SettingTried> {
@@ -102,9 +108,9 @@ export async function calibrate(options: CalibrationOptions): Promise<Calibratio
     tried.push(result);
     return result;
   };
-  for (const { plain, pooled } of candidates) {
+  for (const { plain, pooled, always = false } of candidates) {
     const { failure } = await attempt(plain);
-    if (pooled && failure === undefined) await attempt(pooled);
+    if (pooled && (always || failure === undefined)) await attempt(pooled);
   }
   const working = tried.filter((result): result is Calibration['decode'] => result.failure === undefined);
   const [first, ...others] = working;
