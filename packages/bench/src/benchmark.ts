@@ -4,8 +4,9 @@ import { type ArmProcess, startArm } from './arms/parent.ts';
 import type { LoadReport } from './arms/protocol.ts';
 import type { ArmSpec } from './arms/spec.ts';
 import { type BenchmarkOptions, readText, resolveOptions, type Settings } from './options.ts';
+import { type Engine, findEngines, openPeer, type PeerTarget, targetsOf } from './peers/open.ts';
 import { type Reporter, silentReporter } from './report/reporter.ts';
-import { type ArmRecord, assembleResult, type BenchmarkRecord } from './result.ts';
+import { type ArmRecord, assembleResult, type BenchmarkRecord, type PeerRecord } from './result.ts';
 import { runTimed } from './runner.ts';
 import { assertFileWritable, assertFolderWritable, writeResult } from './write.ts';
 
@@ -58,7 +59,11 @@ async function loadArm(spec: ArmSpec, session: Session): Promise<{ arm: ArmProce
   return load();
 }
 
-async function collectResponses(arm: ArmProcess, { settings, reporter }: Session, record: ArmRecord): Promise<void> {
+async function collectResponses(
+  arm: ArmProcess,
+  { settings, reporter }: Session,
+  record: ArmRecord | PeerRecord,
+): Promise<void> {
   for (const [prompt, text] of settings.prompts.entries()) {
     reporter.progress(prompt / settings.prompts.length, arm.name);
     const report = await arm.call('run', { prompt, maxNewTokens: settings.maxNewTokens, ignoreEndToken: false });
@@ -100,9 +105,26 @@ async function measureProfile(spec: ArmSpec, session: Session, record: ArmRecord
   }
 }
 
+/** The arms of all engines that take part. */
+async function peerTargets(
+  engines: readonly Engine[],
+  file: string,
+  { model: { quantization } }: LoadReport,
+  session: Session,
+): Promise<PeerTarget[]> {
+  const targets: PeerTarget[] = [];
+  for (const engine of engines) {
+    if (!('version' in engine)) continue;
+    session.reporter.stage(`Files for ${engine.name}`);
+    targets.push(...(await targetsOf(engine, { file, quantization }, session)));
+  }
+  return targets;
+}
+
 /** All that takes time, in order. Whatever was measured is in `record` when it throws. */
 async function measure(
   specs: [ArmSpec, ArmSpec],
+  engines: readonly Engine[],
   text: string | undefined,
   session: Session,
   record: BenchmarkRecord,
@@ -116,16 +138,25 @@ async function measure(
       arms.push(arm);
       record.arms.push({ load: report, samples: [], responses: [] });
     }
+    const [{ load }] = record.arms as [ArmRecord];
+    for (const target of await peerTargets(engines, specs[0].model, load, session)) {
+      reporter.stage(`Settings of ${target.name}`);
+      const options = { ...session, prompts: load.promptTokens, maxNewTokens: settings.maxNewTokens };
+      const { arm, record: peer } = await openPeer(target, options);
+      arms.push(arm);
+      record.peers.push(peer);
+    }
+    const records = [...record.arms, ...record.peers];
     // First, since even a result that is cut short must have them; it also warms the arms up.
     reporter.stage('Responses');
-    for (const [index, arm] of arms.entries()) await collectResponses(arm, session, record.arms[index] as ArmRecord);
+    for (const [index, arm] of arms.entries()) await collectResponses(arm, session, records[index] as ArmRecord);
     reporter.stage('Timed runs');
     await runTimed(arms, {
       prompts: settings.prompts.length,
       runs: settings.runs,
       warmup: settings.warmup,
       maxNewTokens: settings.maxNewTokens,
-      onSample: (arm, sample) => record.arms[arm]?.samples.push(sample),
+      onSample: (arm, sample) => records[arm]?.samples.push(sample),
       onProgress: reporter.progress,
     });
   } finally {
@@ -158,18 +189,21 @@ export async function runBenchmark(
   const { reporter = silentReporter, signal } = control;
   const settings = resolveOptions(options);
   const session: Session = { settings, signal, reporter };
+  const engines = await findEngines(settings.peers);
   const text = settings.quality === false ? undefined : await readText(settings.quality);
   await assertFileWritable(settings.output);
   if (settings.plots !== false) await assertFolderWritable(settings.plots);
 
-  const record: BenchmarkRecord = { settings, createdAt: new Date(), arms: [] };
+  const skippedPeers = engines.flatMap((engine) => ('reason' in engine ? [engine] : []));
+  for (const { name, reason } of skippedPeers) reporter.note(`${name}: ${reason}.`);
+  const record: BenchmarkRecord = { settings, createdAt: new Date(), arms: [], peers: [], skippedPeers };
   try {
     reporter.stage('Finding the model');
     const model = await resolveModel(settings.model, {
       onProgress: ({ stage, fraction }) => reporter.progress(fraction, stage),
       signal,
     });
-    await measure(armSpecs(settings, model), text, session, record);
+    await measure(armSpecs(settings, model), engines, text, session, record);
   } catch (error) {
     reporter.end();
     const partial = assembleResult(record, { incomplete: true });

@@ -55,10 +55,10 @@ const childrenOf = (pid: number) =>
   readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(/\s+/).filter(Boolean).map(Number);
 
 /** A benchmark that goes on for long, with a folder of its own, once it is in its timed runs. */
-async function startLongRun(): Promise<Run & { output_: string; cwd: string }> {
+async function startLongRun(...flags: string[]): Promise<Run & { output_: string; cwd: string }> {
   const cwd = await mkdtemp(join(folder, 'long-'));
   const run = start(
-    ['--model', model, '--runs', '10000', '--warmup', '0', '--max-new-tokens', '8', '--no-quality'],
+    ['--model', model, '--runs', '10000', '--warmup', '0', '--max-new-tokens', '8', '--no-quality', ...flags],
     cwd,
   );
   await until(() => run.output().stderr.includes('Timed runs') || run.child.exitCode !== null);
@@ -81,6 +81,8 @@ describe('llmopt-bench', () => {
       '--profile',
       '--threads',
       '2',
+      '--peer',
+      'transformers-js',
     ];
     const { code, stdout, stderr } = await start(args, cwd).ended;
     expect({ code, stderr }).toMatchObject({ code: 0 });
@@ -113,6 +115,8 @@ describe('llmopt-bench', () => {
     }
     expect(stdout).toContain('decode, tokens per second');
     expect(stdout).toContain('Profile of optimized');
+    expect(stdout).toContain('transformers-js: needs an ONNX model');
+    expect(result.skippedPeers).toMatchObject([{ name: 'transformers-js' }]);
   }, 120_000);
 
   it('writes what is there when interrupted, and leaves no process behind', async () => {
@@ -131,6 +135,27 @@ describe('llmopt-bench', () => {
     }
   }, 60_000);
 
+  it('has another engine take part, and leaves no process of it behind', async () => {
+    const run = await startLongRun(
+      '--model',
+      await writeTinyModel(join(folder, 'q8.gguf'), { type: 'Q8_0' }),
+      '--peer',
+      'node-llama-cpp',
+    );
+    const arms = process.platform === 'linux' ? childrenOf(run.child.pid as number) : [];
+    run.child.kill('SIGINT');
+    const { code, stderr } = await run.ended;
+    expect({ code, stderr }).toMatchObject({ code: 130, stderr: expect.stringContaining('marked incomplete') });
+    const { peers } = parseBenchmarkResult(JSON.parse(await readFile(run.output_, 'utf8')));
+    expect(peers).toMatchObject([{ name: 'node-llama-cpp Q8_0', file: 'q8.gguf', quantization: 'Q8_0' }]);
+    expect(peers?.[0]?.runs.length).toBeGreaterThan(0);
+    expect(peers?.[0]?.settingsTried.map(({ name }) => name)).toEqual(expect.arrayContaining(['1 thread', 'default']));
+    if (process.platform === 'linux') {
+      expect(arms).toHaveLength(3);
+      expect(arms.filter((pid) => existsSync(`/proc/${pid}`))).toEqual([]);
+    }
+  }, 120_000);
+
   it.runIf(process.platform === 'linux')(
     'names an arm that dies and keeps what it had measured',
     async () => {
@@ -148,6 +173,10 @@ describe('llmopt-bench', () => {
     [['--rusn', '3'], /^LLMOPT_OPTION_INVALID: .*--rusn/],
     [['--runs', 'many'], /^LLMOPT_OPTION_INVALID: --runs must be a number, but is 'many'/],
     [['--larosa-sparsity', '1.5'], /^LLMOPT_OPTION_INVALID: larosaSparsity must be/],
+    [
+      ['--peer', 'llama'],
+      /^LLMOPT_OPTION_INVALID: peers must be one of node-llama-cpp, transformers-js, but is 'llama'/,
+    ],
     [['--backend', 'gpu'], /^LLMOPT_OPTION_INVALID: backend must be one of wasm, reference/],
     [['run'], /^LLMOPT_OPTION_INVALID: Unexpected argument 'run'/],
     [['diff', 'a.json'], /^LLMOPT_OPTION_INVALID: Missing argument B/],
@@ -200,6 +229,7 @@ describe('llmopt-bench', () => {
   it('explains itself', async () => {
     const { code, stdout } = await start(['--help']).ended;
     expect(code).toBe(0);
-    for (const flag of ['--larosa-sparsity', '--no-plots', '--quality-tokens', 'diff']) expect(stdout).toContain(flag);
+    for (const flag of ['--larosa-sparsity', '--peer', '--no-plots', '--quality-tokens', 'diff'])
+      expect(stdout).toContain(flag);
   });
 });

@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
-import { benchArgs, benchmarkOptions } from './commands.ts';
+import { benchArgs, benchmarkOptions, repeatableArgs } from './commands.ts';
 import { parseFlags } from './flags.ts';
 
-const options = (...args: string[]) => benchmarkOptions(parseFlags(args, benchArgs));
+const options = (...args: string[]) => benchmarkOptions(parseFlags(args, benchArgs, repeatableArgs));
 
 describe('benchmarkOptions', () => {
   it('leaves out what was not said, so that the defaults are in one place', async () => {
@@ -13,7 +13,7 @@ describe('benchmarkOptions', () => {
   it('carries every flag over', async () => {
     const line =
       '--model m.gguf --larosa-sparsity .5 --max-new-tokens 9 --runs 2 --warmup 0 --threads 3 --seed 4 --backend wasm ' +
-      '--precision float32 --quality t.txt --quality-tokens 77 --profile --output o.json --plots p';
+      '--precision float32 --quality t.txt --quality-tokens 77 --peer transformers-js --profile --output o.json --plots p';
     expect(await options(...line.split(' '))).toEqual({
       model: 'm.gguf',
       larosaSparsity: 0.5,
@@ -26,10 +26,17 @@ describe('benchmarkOptions', () => {
       precision: 'float32',
       quality: 't.txt',
       qualityTokens: 77,
+      peers: ['transformers-js'],
       profile: true,
       output: 'o.json',
       plots: 'p',
     });
+  });
+
+  it('takes peers one by one or as a list', async () => {
+    const peers = ['node-llama-cpp', 'transformers-js'];
+    expect(await options('--peer', 'node-llama-cpp', '--peer', 'transformers-js')).toMatchObject({ peers });
+    expect(await options('--peer', 'node-llama-cpp, transformers-js')).toMatchObject({ peers });
   });
 
   it('switches quality and charts off', async () => {

@@ -2,6 +2,7 @@ import { LlmoptError } from '@llmopt/core';
 import { type ArgsDef, type CommandDef, defineCommand } from 'citty';
 import { numberFlag, type ParsedFlags, textFlag } from './flags.ts';
 import { type BenchmarkOptions, readPrompts } from './options.ts';
+import { peerNames } from './peers/names.ts';
 
 /** Arguments of `llmopt-bench diff A.json B.json`. */
 export const diffArgs = {
@@ -42,11 +43,19 @@ export const benchArgs = {
   quality: { type: 'string', valueHint: 'TEXTFILE', description: 'Text to measure quality on (a built-in one)' },
   'quality-tokens': { type: 'string', valueHint: 'N', description: 'Tokens of it to use (4096; reference 512)' },
   'no-quality': { type: 'boolean', description: 'Measure no quality' },
+  peer: {
+    type: 'string',
+    valueHint: peerNames.join('|'),
+    description: 'Another engine to measure beside them; may be repeated (none)',
+  },
   profile: { type: 'boolean', description: 'Also measure time per op kind and layer' },
   output: { type: 'string', valueHint: 'FILE', description: 'Result file (benchmark_results.json)' },
   plots: { type: 'string', valueHint: 'FOLDER', description: 'Folder for the charts (benchmark_plots)' },
   'no-plots': { type: 'boolean', description: 'Draw no charts' },
 } as const satisfies ArgsDef;
+
+/** Those of `benchArgs` that may be given more than once. */
+export const repeatableArgs = ['peer'];
 
 export const benchCommand: CommandDef = defineCommand({
   meta: {
@@ -81,6 +90,10 @@ export async function benchmarkOptions({ values }: ParsedFlags): Promise<Benchma
     precision: textFlag(values, 'precision') as BenchmarkOptions['precision'],
     quality: textOrOff(values, 'quality'),
     qualityTokens: numberFlag(values, 'quality-tokens'),
+    // Names are checked with the other options.
+    peers: textFlag(values, 'peer')
+      ?.split(',')
+      .map((name) => name.trim()) as BenchmarkOptions['peers'],
     profile: values.profile === true,
     output: textFlag(values, 'output'),
     plots: textOrOff(values, 'plots'),

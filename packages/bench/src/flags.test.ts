@@ -21,6 +21,11 @@ describe('parseFlags', () => {
     });
   });
 
+  it('joins what a repeatable flag says, and takes the last of any other', () => {
+    const args = ['--model', 'a', '--runs', '1', '--model', 'b', '--runs', '2'];
+    expect(parseFlags(args, definitions, ['model']).values).toEqual({ model: 'a,b', runs: '2' });
+  });
+
   it.each([
     [['--modle', 'x'], /--modle/],
     [['--model'], /--model/],

@@ -3,19 +3,27 @@ import { LlmoptError } from '@llmopt/core';
 import type { ArgsDef } from 'citty';
 
 export interface ParsedFlags {
-  /** Values as they were written: text, or `true` for a switch. Absent flags are absent. */
+  /** Values as they were written: text, with commas between those of a flag that was given more than once, or `true` for a switch. */
   values: Readonly<Record<string, string | boolean>>;
   positionals: readonly string[];
 }
 
 /**
  * Reads a command line by citty's definitions, strictly: citty's own parser lets unknown flags and missing values pass.
+ * Of a flag that is not `repeatable`, the last one counts.
  * @throws LLMOPT_OPTION_INVALID for an unknown flag, a flag without its value, or a surplus word.
  */
-export function parseFlags(rawArgs: readonly string[], definitions: ArgsDef): ParsedFlags {
+export function parseFlags(
+  rawArgs: readonly string[],
+  definitions: ArgsDef,
+  repeatable: readonly string[] = [],
+): ParsedFlags {
   const flags = Object.entries(definitions).filter(([, { type }]) => type !== 'positional');
   const options = Object.fromEntries(
-    flags.map(([name, { type }]) => [name, { type: type === 'boolean' ? ('boolean' as const) : ('string' as const) }]),
+    flags.map(([name, { type }]) => [
+      name,
+      { type: type === 'boolean' ? ('boolean' as const) : ('string' as const), multiple: repeatable.includes(name) },
+    ]),
   );
   const positionalNames = Object.keys(definitions).filter((name) => definitions[name]?.type === 'positional');
   const parsed = (() => {
@@ -39,7 +47,11 @@ export function parseFlags(rawArgs: readonly string[], definitions: ArgsDef): Pa
       hint: 'Run llmopt-bench --help for the list of options.',
     });
   }
-  return { values: { ...parsed.values } as ParsedFlags['values'], positionals: parsed.positionals };
+  const values = Object.entries(parsed.values).map(([name, value]) => [
+    name,
+    Array.isArray(value) ? value.join() : value,
+  ]);
+  return { values: Object.fromEntries(values), positionals: parsed.positionals };
 }
 
 /** The number written for a flag, or undefined when it is absent. @throws LLMOPT_OPTION_INVALID */

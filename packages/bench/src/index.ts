@@ -1,6 +1,7 @@
 export { type BenchmarkControl, runBenchmark } from './benchmark.ts';
 export { assertNoRegression, type Diff, type DiffRow, diffResults, readResult } from './diff.ts';
 export { type BenchmarkOptions, bundledQualityText, defaultPrompts, readPrompts } from './options.ts';
+export { type PeerName, peerNames } from './peers/names.ts';
 export { evaluateQuality, type Foresight, type QualityOptions, type QualityReport } from './quality/evaluate.ts';
 export { createReporter, type Reporter } from './report/reporter.ts';
 export { resultReport } from './report/resultTable.ts';

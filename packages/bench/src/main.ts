@@ -3,7 +3,7 @@ import { LlmoptError } from '@llmopt/core';
 import { renderUsage } from 'citty';
 import pc from 'picocolors';
 import { runBenchmark } from './benchmark.ts';
-import { benchArgs, benchCommand, benchmarkOptions, diffArgs, diffCommand } from './commands.ts';
+import { benchArgs, benchCommand, benchmarkOptions, diffArgs, diffCommand, repeatableArgs } from './commands.ts';
 import { assertNoRegression, diffResults, readResult } from './diff.ts';
 import { numberFlag, parseFlags } from './flags.ts';
 import { diffTable } from './report/diffTable.ts';
@@ -43,7 +43,7 @@ function interruptSignal(): { signal: AbortSignal; release: () => void } {
 }
 
 async function bench(rawArgs: readonly string[], { stdout, stderr }: Streams): Promise<number> {
-  const options = await benchmarkOptions(parseFlags(rawArgs, benchArgs));
+  const options = await benchmarkOptions(parseFlags(rawArgs, benchArgs, repeatableArgs));
   const reporter = createReporter(stderr);
   const { signal, release } = interruptSignal();
   try {

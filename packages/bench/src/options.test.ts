@@ -21,6 +21,8 @@ describe('resolveOptions', () => {
       plots: 'benchmark_plots',
     });
     expect(resolveOptions().quality).toMatch(/data[\\/]quality\.txt$/);
+    expect(resolveOptions().peers).toEqual([]);
+    expect(resolveOptions({ peers: ['transformers-js', 'transformers-js'] }).peers).toEqual(['transformers-js']);
     expect(resolveOptions({ backend: 'reference' }).precision).toBeUndefined();
   });
 
@@ -38,6 +40,7 @@ describe('resolveOptions', () => {
     [{ precision: 'int4' as 'int8' }, /precision must be one of int8, float32/],
     [{ backend: 'reference', precision: 'int8' }, /precision int8 is not available on the reference backend/],
     [{ backend: 'reference', threads: 2 }, /threads cannot be set on the reference backend/],
+    [{ peers: ['llama'] as never }, /peers must be one of node-llama-cpp, transformers-js, but is 'llama'/],
     [{ prompts: [] }, /There is no prompt/],
     [{ prompts: ['a', '  '] }, /Prompt 2 is empty/],
     [{ model: '' }, /model is empty/],

@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { LlmoptError } from '@llmopt/core';
+import { type PeerName, peerNames } from './peers/names.ts';
 
 /** What a benchmark may be told. Everything has a default. */
 export interface BenchmarkOptions {
@@ -28,6 +29,8 @@ export interface BenchmarkOptions {
   quality?: string | false;
   /** Tokens of that text to use, at most. Default 4096, on the reference backend 512. */
   qualityTokens?: number;
+  /** Other engines to measure beside the two arms, in the same pairs. Default: none. */
+  peers?: readonly PeerName[];
   /** Also measure the time per op kind and layer, in a pass of its own. Default false. */
   profile?: boolean;
   /** Where the result is written. Default `benchmark_results.json`. */
@@ -95,6 +98,7 @@ export function resolveOptions(options: BenchmarkOptions = {}): Settings {
     precision: backend === 'wasm' ? (options.precision ?? 'int8') : undefined,
     quality: options.quality ?? bundledQualityText,
     qualityTokens: options.qualityTokens ?? (backend === 'reference' ? 512 : 4096),
+    peers: [...new Set(options.peers)],
     profile: options.profile ?? false,
     output: options.output ?? 'benchmark_results.json',
     plots: options.plots ?? 'benchmark_plots',
@@ -106,6 +110,7 @@ export function resolveOptions(options: BenchmarkOptions = {}): Settings {
       'Give a share such as 0.4.',
     );
   }
+  for (const name of settings.peers) checkOneOf('peers', name, peerNames);
   checkInteger('maxNewTokens', settings.maxNewTokens, 2, 1_000_000);
   checkInteger('runs', settings.runs, 1, 10_000);
   checkInteger('warmup', settings.warmup, 0, 1_000);

@@ -1,7 +1,7 @@
 import { parseBenchmarkResult } from '@llmopt/schema';
 import { describe, expect, it } from 'vitest';
-import { fakeRecord } from '../test/fakeRecord.ts';
-import { assembleResult, pairSamples } from './result.ts';
+import { fakePeer, fakeRecord } from '../test/fakeRecord.ts';
+import { type ArmRecord, assembleResult, pairSamples } from './result.ts';
 
 describe('pairSamples', () => {
   it('pairs by run and prompt, and drops who has no partner', () => {
@@ -59,6 +59,45 @@ describe('assembleResult', () => {
     record.arms[1]?.samples.pop();
     expect(assembleResult(record, { incomplete: true })).toBeUndefined();
     expect(assembleResult({ ...record, arms: [] }, { incomplete: true })).toBeUndefined();
+  });
+
+  it('compares the baseline with other engines, pair by pair', () => {
+    const record = fakeRecord({ drift: (run) => 1 + run });
+    const { samples } = record.arms[0] as ArmRecord;
+    record.peers = [fakePeer(samples, 1.5), fakePeer(samples, 0.5, 'fast')];
+    const result = assembleResult(record, { incomplete: false });
+    expect(parseBenchmarkResult(JSON.parse(JSON.stringify(result))).arms).toHaveLength(2);
+    const [slow, fast] = result?.comparison?.peers ?? [];
+    expect([slow?.name, fast?.name]).toEqual(['node-llama-cpp Q8_0', 'fast']);
+    for (const figure of ['decodeSpeedup', 'prefillSpeedup', 'timeToFirstTokenSpeedup', 'endToEndSpeedup'] as const) {
+      expect(slow?.[figure]).toMatchObject({ n: 6, verdict: 'faster' });
+      expect(slow?.[figure].mean).toBeCloseTo(1.5, 9);
+      expect(fast?.[figure]).toMatchObject({ verdict: 'slower' });
+      expect(fast?.[figure].mean).toBeCloseTo(0.5, 9);
+    }
+    expect(result?.peers?.[0]).toMatchObject({
+      kind: 'peer',
+      version: '1.2.3',
+      settings: { name: '1 thread', threads: 1, batchSize: 512 },
+      settingsTried: [
+        { name: '1 thread', options: { threads: 1 }, decodeTokensPerSecond: 100 },
+        { name: '2 threads' },
+        { name: 'default', options: {}, failure: expect.any(String) },
+      ],
+      best: { decode: { name: '1 thread' }, prefill: { name: '2 threads', prefillTokensPerSecond: 800 } },
+      time: { loadSeconds: { mean: 0.7 } },
+    });
+  });
+
+  it('keeps what peers measured in an incomplete result, and who could not take part', () => {
+    const record = fakeRecord();
+    const peer = fakePeer((record.arms[0] as ArmRecord).samples.slice(0, 2), 1);
+    record.peers = [peer, { ...peer, name: 'without samples', samples: [] }];
+    record.skippedPeers = [{ name: 'transformers-js', package: '@huggingface/transformers', reason: 'needs a model' }];
+    const partial = parseBenchmarkResult(assembleResult(record, { incomplete: true }));
+    expect(partial.peers?.map(({ name, runs }) => [name, runs.length])).toEqual([['node-llama-cpp Q8_0', 2]]);
+    expect(partial.skippedPeers).toMatchObject([{ name: 'transformers-js', reason: 'needs a model' }]);
+    expect(partial.comparison).toBeUndefined();
   });
 
   it('gives the profile per step', () => {

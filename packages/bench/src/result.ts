@@ -1,9 +1,12 @@
 import { availableParallelism, cpus, totalmem } from 'node:os';
 import { basename } from 'node:path';
 import { type Profile as CoreProfile, LlmoptError } from '@llmopt/core';
-import type { Arm, BenchmarkResult, Comparison, Profile } from '@llmopt/schema';
+import type { Arm, BenchmarkResult, Comparison, Peer, PeerComparison, Profile, Ratio } from '@llmopt/schema';
 import type { LoadReport } from './arms/protocol.ts';
 import type { Settings } from './options.ts';
+import type { Calibration, SettingTried } from './peers/calibrate.ts';
+import type { Engine } from './peers/open.ts';
+import type { PeerLoadReport, PeerSetting } from './peers/protocol.ts';
 import type { QualityReport } from './quality/evaluate.ts';
 import type { Sample } from './runner.ts';
 import { pairedRatio, verdictOf } from './statistics/ratio.ts';
@@ -17,11 +20,27 @@ export interface ArmRecord {
   profile?: CoreProfile;
 }
 
+/** What was learnt of an arm of another engine so far. */
+export interface PeerRecord extends Pick<ArmRecord, 'samples' | 'responses'> {
+  name: string;
+  package: string;
+  version: string;
+  /** Name of the model's file. */
+  file: string;
+  quantization: string;
+  setting: PeerSetting;
+  load: PeerLoadReport;
+  calibration: Calibration;
+}
+
 /** What was learnt so far: baseline first, then optimised. */
 export interface BenchmarkRecord {
   settings: Settings;
   createdAt: Date;
   arms: ArmRecord[];
+  peers: PeerRecord[];
+  /** Engines that were asked for but cannot take part. */
+  skippedPeers: (Engine & { reason: string })[];
   quality?: QualityReport;
 }
 
@@ -56,6 +75,52 @@ function profileResult({ steps, stepMilliseconds, entries }: CoreProfile): Profi
   };
 }
 
+const timeFigures = (samples: readonly Sample[], load: { loadSeconds: number }): Arm['time'] => ({
+  totalSeconds: figure(samples, ({ totalSeconds }) => totalSeconds),
+  tokensPerSecond: figure(samples, ({ timePerOutputTokenMs }) => 1000 / timePerOutputTokenMs),
+  timeToFirstTokenMs: figure(samples, ({ timeToFirstTokenMs }) => timeToFirstTokenMs),
+  timePerOutputTokenMs: figure(samples, ({ timePerOutputTokenMs }) => timePerOutputTokenMs),
+  prefillTokensPerSecond: figure(samples, ({ prefillTokensPerSecond }) => prefillTokensPerSecond),
+  loadSeconds: figure([load], ({ loadSeconds }) => loadSeconds),
+});
+
+const tokenFigures = (samples: readonly Sample[]): Arm['tokens'] => ({
+  input: figure(samples, ({ inputTokens }) => inputTokens),
+  output: figure(samples, ({ outputTokens }) => outputTokens),
+  total: figure(samples, ({ inputTokens, outputTokens }) => inputTokens + outputTokens),
+});
+
+const memoryFigures = (samples: readonly Sample[]): Arm['memory'] => ({
+  peakMb: figure(samples, ({ peakMb }) => peakMb),
+  averageMb: figure(samples, ({ averageMb }) => averageMb),
+  tokensPerMb: figure(samples, ({ outputTokens, peakMb }) => outputTokens / peakMb),
+});
+
+function peerResult(record: PeerRecord): Peer {
+  const { name, package: packageName, version, file, quantization, setting, load, calibration } = record;
+  const { samples, responses } = record;
+  const triedResult = ({ setting: { name, ...options }, ...figures }: SettingTried) => ({ name, options, ...figures });
+  return {
+    name,
+    kind: 'peer',
+    package: packageName,
+    version,
+    file,
+    quantization,
+    settings: { name: setting.name, ...load.settings, poolThreads: setting.poolThreads },
+    settingsTried: calibration.tried.map(triedResult),
+    best: {
+      decode: triedResult(calibration.decode),
+      prefill: triedResult(calibration.prefill),
+    },
+    time: timeFigures(samples, load),
+    tokens: tokenFigures(samples),
+    memory: memoryFigures(samples),
+    responses,
+    runs: samples,
+  };
+}
+
 function armResult(kind: 'baseline' | 'optimized', record: ArmRecord, quality: QualityReport | undefined): Arm {
   const { load, samples, responses, profile } = record;
   const comparison = kind === 'optimized' ? quality?.comparison : undefined;
@@ -64,25 +129,9 @@ function armResult(kind: 'baseline' | 'optimized', record: ArmRecord, quality: Q
     kind,
     plugins: load.plugins.map(({ name }) => name),
     pluginDetails: load.plugins,
-    time: {
-      totalSeconds: figure(samples, ({ totalSeconds }) => totalSeconds),
-      tokensPerSecond: figure(samples, ({ timePerOutputTokenMs }) => 1000 / timePerOutputTokenMs),
-      timeToFirstTokenMs: figure(samples, ({ timeToFirstTokenMs }) => timeToFirstTokenMs),
-      timePerOutputTokenMs: figure(samples, ({ timePerOutputTokenMs }) => timePerOutputTokenMs),
-      prefillTokensPerSecond: figure(samples, ({ prefillTokensPerSecond }) => prefillTokensPerSecond),
-      loadSeconds: figure([load], ({ loadSeconds }) => loadSeconds),
-    },
-    tokens: {
-      input: figure(samples, ({ inputTokens }) => inputTokens),
-      output: figure(samples, ({ outputTokens }) => outputTokens),
-      total: figure(samples, ({ inputTokens, outputTokens }) => inputTokens + outputTokens),
-    },
-    memory: {
-      peakMb: figure(samples, ({ peakMb }) => peakMb),
-      averageMb: figure(samples, ({ averageMb }) => averageMb),
-      tokensPerMb: figure(samples, ({ outputTokens, peakMb }) => outputTokens / peakMb),
-      kvPeakMb: figure(samples, ({ kvMb }) => kvMb),
-    },
+    time: timeFigures(samples, load),
+    tokens: tokenFigures(samples),
+    memory: { ...memoryFigures(samples), kvPeakMb: figure(samples, ({ kvMb }) => kvMb ?? Number.NaN) },
     quality: {
       responseLength: figure(responses, ({ text }) => Array.from(text).length),
       ...quality?.[kind],
@@ -128,15 +177,37 @@ const verdicts = { higher: 'faster', lower: 'slower', 'no difference shown': 'no
 /** A request that wrote nothing counts as one character, for a ratio needs something. */
 const charactersPerSecond = ({ characters, totalSeconds }: Sample) => Math.max(1, characters) / totalSeconds;
 
+/** A ratio over pairs, above 1 where the subject is better than what it is compared with. */
+function ratioOf(
+  pairs: readonly (readonly [reference: Sample, subject: Sample])[],
+  better: (subject: Sample, reference: Sample) => number,
+): Ratio {
+  const summary = pairedRatio(pairs.map(([a, b]) => [better(b, a), 1]));
+  if (summary) return { ...summary, verdict: verdicts[verdictOf(summary)] };
+  throw new LlmoptError('LLMOPT_BENCH_FAILED', 'The arms cannot be compared: a measurement is zero.');
+}
+
+/** The baseline against another engine, pair by pair: above 1 where the baseline is faster. Empty without a pair. */
+function comparePeer({ name, samples }: PeerRecord, baseline: readonly Sample[]): PeerComparison[] {
+  const pairs = pairSamples(samples, baseline);
+  if (pairs.length === 0) return [];
+  const ratio = (better: (baseline: Sample, peer: Sample) => number) => ratioOf(pairs, better);
+  return [
+    {
+      name,
+      decodeSpeedup: ratio((a, b) => b.timePerOutputTokenMs / a.timePerOutputTokenMs),
+      prefillSpeedup: ratio((a, b) => a.prefillTokensPerSecond / b.prefillTokensPerSecond),
+      timeToFirstTokenSpeedup: ratio((a, b) => b.timeToFirstTokenMs / a.timeToFirstTokenMs),
+      endToEndSpeedup: ratio((a, b) => b.totalSeconds / a.totalSeconds),
+    },
+  ];
+}
+
 /** The arms pair by pair. Every ratio is turned so that above 1 is better. Undefined without a pair. */
 function compare(baseline: readonly Sample[], optimized: readonly Sample[]): Comparison | undefined {
   const pairs = pairSamples(baseline, optimized);
   if (pairs.length === 0) return undefined;
-  const ratio = (better: (optimized: Sample, baseline: Sample) => number) => {
-    const summary = pairedRatio(pairs.map(([a, b]) => [better(b, a), 1]));
-    if (summary) return { ...summary, verdict: verdicts[verdictOf(summary)] };
-    throw new LlmoptError('LLMOPT_BENCH_FAILED', 'The arms cannot be compared: a measurement is zero.');
-  };
+  const ratio = (better: (optimized: Sample, baseline: Sample) => number) => ratioOf(pairs, better);
   const endToEndSpeedup = ratio((b, a) => a.totalSeconds / b.totalSeconds);
   const throughput = ratio((b, a) => b.outputTokens / b.totalSeconds / (a.outputTokens / a.totalSeconds));
   const tokens = ratio((b, a) => (a.inputTokens + a.outputTokens) / (b.inputTokens + b.outputTokens));
@@ -166,7 +237,11 @@ export function assembleResult(
   if (!baseline || !optimized || baseline.samples.length === 0 || optimized.samples.length === 0) return undefined;
   const { settings, quality } = record;
   const { model, backend, chatTemplate } = baseline.load;
+  const peers = record.peers.filter(({ samples }) => samples.length > 0);
   const comparison = incomplete ? undefined : compare(baseline.samples, optimized.samples);
+  if (comparison && peers.length > 0) {
+    comparison.peers = peers.flatMap((peer) => comparePeer(peer, baseline.samples));
+  }
   return {
     schemaVersion: 1,
     createdAt: record.createdAt.toISOString(),
@@ -188,6 +263,8 @@ export function assembleResult(
       }),
     },
     arms: [armResult('baseline', baseline, quality), armResult('optimized', optimized, quality)],
+    ...(peers.length > 0 && { peers: peers.map(peerResult) }),
+    ...(record.skippedPeers.length > 0 && { skippedPeers: record.skippedPeers }),
     ...(comparison && { comparison }),
   };
 }

@@ -17,7 +17,7 @@ async function localArm(name: string, millisecondsPerToken: number, log: string[
     pid: process.pid,
     call: async (call, input) => {
       if (call === 'run') log.push(`${name}${(input as { prompt: number }).prompt}`);
-      return handlers[call](input, () => {}) as never;
+      return handlers[call as 'run'](input as never, () => {}) as never;
     },
     stop: async () => {},
   };

@@ -19,8 +19,8 @@ export type Sample = {
   /** Resident set of the arm's process while the request ran, in MB of 2^20 bytes. */
   peakMb: number;
   averageMb: number;
-  /** Memory of the KV cache at the end. */
-  kvMb: number;
+  /** Memory of the KV cache at the end; absent where the engine does not tell. */
+  kvMb?: number;
   /** Figures that plugins report about themselves, by name. */
   metrics: Readonly<Record<string, number>>;
 };
@@ -72,7 +72,7 @@ async function runOnce(arm: ArmProcess, turn: Turn, maxNewTokens: number): Promi
     characters: Array.from(report.text).length,
     peakMb: figures.peakBytes / bytesPerMb,
     averageMb: figures.averageBytes / bytesPerMb,
-    kvMb: report.kvBytes / bytesPerMb,
+    ...(report.kvBytes !== undefined && { kvMb: report.kvBytes / bytesPerMb }),
     metrics: report.metrics,
   };
 }

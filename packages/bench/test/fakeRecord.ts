@@ -1,5 +1,5 @@
 import { resolveOptions } from '../src/options.ts';
-import type { BenchmarkRecord } from '../src/result.ts';
+import type { BenchmarkRecord, PeerRecord } from '../src/result.ts';
 import type { Sample } from '../src/runner.ts';
 
 export interface FakeRuns {
@@ -43,7 +43,7 @@ export function fakeRecord({
     model: { name: 'tiny', architecture: 'llama', parameters: 1_000_000, file: 'tiny.gguf', quantization: 'F32' },
     backend: { threads: 2, precision: 'int8' },
     plugins: [],
-    promptTokens: Array(prompts).fill(20),
+    promptTokens: Array(prompts).fill(Array(20).fill(1)),
     chatTemplate: true,
     description: 'a fake',
   };
@@ -55,9 +55,37 @@ export function fakeRecord({
   return {
     settings: resolveOptions({ model: './tiny.gguf', runs, prompts: responses.map(({ prompt }) => prompt) }),
     createdAt: new Date('2026-01-02T03:04:05Z'),
+    peers: [],
+    skippedPeers: [],
     arms: [
       { load, samples: samplesOf(0), responses },
       { load: { ...load, plugins: [larosa] }, samples: samplesOf(1), responses },
     ],
+  };
+}
+
+/** A peer that takes `slowdown` times as long as an arm for everything. */
+export function fakePeer(arm: readonly Sample[], slowdown: number, name = 'node-llama-cpp Q8_0'): PeerRecord {
+  const fast = { setting: { name: '1 thread', threads: 1 }, decodeTokensPerSecond: 100, prefillTokensPerSecond: 400 };
+  const wide = { setting: { name: '2 threads', threads: 2 }, decodeTokensPerSecond: 50, prefillTokensPerSecond: 800 };
+  const hangs = { setting: { name: 'default' }, failure: 'It did not answer.\nIts last words' };
+  return {
+    name,
+    package: 'node-llama-cpp',
+    version: '1.2.3',
+    file: 'tiny.Q8_0.gguf',
+    quantization: 'Q8_0',
+    setting: fast.setting,
+    load: { loadSeconds: 0.7, settings: { threads: 1, batchSize: 512 } },
+    calibration: { tried: [fast, wide, hangs], decode: fast, prefill: wide },
+    responses: [{ prompt: 'prompt 0', text: 'an answer' }],
+    samples: arm.map(({ kvMb: _, ...sample }) => ({
+      ...sample,
+      totalSeconds: sample.totalSeconds * slowdown,
+      timeToFirstTokenMs: sample.timeToFirstTokenMs * slowdown,
+      timePerOutputTokenMs: sample.timePerOutputTokenMs * slowdown,
+      prefillTokensPerSecond: sample.prefillTokensPerSecond / slowdown,
+      metrics: {},
+    })),
   };
 }

@@ -52,6 +52,42 @@ describe('parseBenchmarkResult', () => {
     expect(parseBenchmarkResult(input)).toEqual(input);
   });
 
+  it('accepts other engines, and refuses one without its settings', () => {
+    const { plugins: _, quality: __, ...arm } = result().arms[0]!;
+    const tried = { name: '1 thread', options: { threads: 1 }, decodeTokensPerSecond: 60, prefillTokensPerSecond: 300 };
+    const peer = {
+      ...arm,
+      name: 'engine Q8_0',
+      kind: 'peer',
+      package: 'engine',
+      version: '1.0.0',
+      file: 'm.Q8_0.gguf',
+      quantization: 'Q8_0',
+      settings: { name: '1 thread' },
+      settingsTried: [tried, { name: 'default', options: {}, failure: 'it hangs' }],
+      best: { decode: tried, prefill: tried },
+    };
+    const peers = [
+      {
+        name: peer.name,
+        decodeSpeedup: ratio,
+        prefillSpeedup: ratio,
+        timeToFirstTokenSpeedup: ratio,
+        endToEndSpeedup: ratio,
+      },
+    ];
+    const input = {
+      ...result(),
+      comparison: { ...result().comparison, peers },
+      peers: [peer],
+      skippedPeers: [{ name: 'other', reason: 'needs a model' }],
+    };
+    expect(parseBenchmarkResult(input)).toEqual(input);
+    expect(() => parseBenchmarkResult({ ...input, peers: [{ ...peer, settingsTried: undefined }] })).toThrow(
+      /peers\[0\]\.settingsTried/,
+    );
+  });
+
   it('accepts an interrupted run without a comparison', () => {
     const { comparison: _, ...rest } = result();
     expect(parseBenchmarkResult({ ...rest, incomplete: true }).incomplete).toBe(true);

@@ -67,11 +67,46 @@ export const armSchema = z.looseObject({
   profile: profileSchema.optional(),
 });
 
+const triedSchema = z.looseObject({
+  name: z.string(),
+  options: z.looseObject({ threads: z.int().optional(), poolThreads: z.int().optional() }),
+  decodeTokensPerSecond: amount.optional(),
+  prefillTokensPerSecond: amount.optional(),
+  failure: z.string().optional().describe('why there are no figures'),
+});
+
+/** Another engine's arm, on a file of its own. Its runs are paired with those of the other arms. */
+export const peerSchema = z.looseObject({
+  name: z.string().min(1),
+  kind: z.literal('peer'),
+  package: z.string(),
+  version: z.string(),
+  file: z.string(),
+  quantization: z.string(),
+  settings: z.looseObject({ name: z.string() }).describe('what the timed runs used'),
+  settingsTried: z.array(triedSchema).describe('every setting that was tried before, with its median speed'),
+  best: z.looseObject({ decode: triedSchema, prefill: triedSchema }).describe('the fastest of them, in each respect'),
+  time: armSchema.shape.time,
+  tokens: armSchema.shape.tokens,
+  memory: armSchema.shape.memory,
+  responses: armSchema.shape.responses,
+  runs: armSchema.shape.runs,
+});
+
 /** What the paired runs show; 'no difference shown' where the interval spans 1, or there is none. */
 export const verdictSchema = z.enum(['faster', 'slower', 'no difference shown']);
 
 /** A paired ratio of baseline to optimized (1 = no change, above 1 = better) with its verdict. */
 export const ratioSchema = figureSchema.extend({ verdict: verdictSchema });
+
+/** The baseline against another engine: above 1 where the baseline is faster. */
+export const peerComparisonSchema = z.looseObject({
+  name: z.string().min(1),
+  decodeSpeedup: ratioSchema,
+  prefillSpeedup: ratioSchema,
+  timeToFirstTokenSpeedup: ratioSchema,
+  endToEndSpeedup: ratioSchema,
+});
 
 /** The optimized arm against the baseline; the `Pct` figures are per cent, positive is better. */
 export const comparisonSchema = z.looseObject({
@@ -82,6 +117,7 @@ export const comparisonSchema = z.looseObject({
   throughputGainPct: figureSchema,
   tokenReductionPct: figureSchema,
   memoryReductionPct: figureSchema,
+  peers: z.array(peerComparisonSchema).optional(),
 });
 
 /** The result of llmopt-bench, version 1. Unknown keys are kept, so that the format can grow. */
@@ -114,6 +150,11 @@ export const benchmarkResultSchema = z.looseObject({
     threads: z.int().positive(),
   }),
   arms: z.array(armSchema).min(1),
+  peers: z.array(peerSchema).optional(),
+  skippedPeers: z
+    .array(z.looseObject({ name: z.string(), reason: z.string() }))
+    .optional()
+    .describe('engines that were asked for but could not take part'),
   comparison: comparisonSchema.optional().describe('absent when a run was interrupted, or has one arm'),
 });
 
@@ -121,6 +162,8 @@ export type Figure = z.infer<typeof figureSchema>;
 export type Run = z.infer<typeof runSchema>;
 export type Profile = z.infer<typeof profileSchema>;
 export type Arm = z.infer<typeof armSchema>;
+export type Peer = z.infer<typeof peerSchema>;
+export type PeerComparison = z.infer<typeof peerComparisonSchema>;
 export type Verdict = z.infer<typeof verdictSchema>;
 export type Ratio = z.infer<typeof ratioSchema>;
 export type Comparison = z.infer<typeof comparisonSchema>;

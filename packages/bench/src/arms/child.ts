@@ -2,16 +2,10 @@ import { performance } from 'node:perf_hooks';
 import { LlmoptError, type Pipeline, type Progress } from '@llmopt/core';
 import { profileDecode } from '../profile.ts';
 import { evaluateQuality } from '../quality/evaluate.ts';
-import type { ArmCall, ArmCalls, ArmMessage, ArmRequest, LoadReport, RunReport, RunRequest } from './protocol.ts';
+import type { ArmCall, Handlers, LoadReport, RunReport, RunRequest } from './protocol.ts';
 import type { ArmSpec, OpenedArm } from './spec.ts';
 
 export type OpenArm = (spec: ArmSpec, onProgress?: (progress: Progress) => void) => Promise<OpenedArm>;
-
-type Report = (progress: { stage: string; fraction: number }) => void;
-
-type Handlers = {
-  [Call in ArmCall]: (input: ArmCalls[Call]['input'], report: Report) => Promise<ArmCalls[Call]['output']>;
-};
 
 /** The prompts as the model reads them: as a user's turn if the model has a chat template, else as they are. */
 function encodePrompts(pipeline: Pipeline, prompts: readonly string[]): { ids: number[][]; chatTemplate: boolean } {
@@ -40,7 +34,7 @@ function assertFits(pipeline: Pipeline, ids: readonly number[][], maxNewTokens: 
 }
 
 /** What an arm's process does when asked. One pipeline per process, except to measure quality, which needs two. */
-export function createHandlers(open: OpenArm): Handlers {
+export function createHandlers(open: OpenArm): Handlers<Exclude<ArmCall, 'loadPeer'>> {
   let loaded: { pipeline: Pipeline; prompts: number[][] } | undefined;
 
   const loadedPrompt = (prompt: number) => {
@@ -83,7 +77,7 @@ export function createHandlers(open: OpenArm): Handlers {
           options,
           fidelity,
         })),
-        promptTokens: ids.map(({ length }) => length),
+        promptTokens: ids,
         chatTemplate,
         description: pipeline.describe(),
       };
@@ -121,34 +115,4 @@ export function createHandlers(open: OpenArm): Handlers {
       }
     },
   };
-}
-
-/** The channel to the parent; `process` is one. */
-export interface Channel {
-  on(event: 'message', listener: (message: ArmRequest) => void): unknown;
-  send(message: ArmMessage): void;
-}
-
-/** Answers requests one after the other, for as long as the channel lives. */
-export function serveArm(channel: Channel, open: OpenArm): void {
-  const handlers = createHandlers(open);
-  let queue: Promise<void> = Promise.resolve();
-
-  const answer = async (request: ArmRequest): Promise<void> => {
-    const { id } = request;
-    const handler = handlers[request.call] as (input: unknown, report: Report) => Promise<never>;
-    const report: Report = ({ stage, fraction }) =>
-      channel.send({ id, kind: 'progress', progress: { stage, fraction } });
-    try {
-      channel.send({ id, kind: 'done', output: await handler(request.input, report) });
-    } catch (error) {
-      const known = LlmoptError.isInstance(error);
-      const { message, stack } = error instanceof Error ? error : new Error(String(error));
-      channel.send({ id, kind: 'failed', error: { code: known ? error.code : undefined, message, stack } });
-    }
-  };
-
-  channel.on('message', (request) => {
-    queue = queue.then(() => answer(request));
-  });
 }

@@ -1,4 +1,5 @@
 import { afterEach, describe, expect, it } from 'vitest';
+import { characterTokenizer } from '../../test/fakePipeline.ts';
 import { type ArmProcess, startArm } from './parent.ts';
 
 const entry = new URL('../../test/fakeArm.ts', import.meta.url);
@@ -30,7 +31,7 @@ describe('startArm', () => {
     const arm = start();
     const stages: string[] = [];
     const report = await arm.call('load', loadOf('fake'), { onProgress: ({ stage }) => stages.push(stage) });
-    expect(report.promptTokens).toEqual([7]);
+    expect(report.promptTokens).toEqual([characterTokenizer.encode('<hello>')]);
     expect(stages).toEqual(['load']);
     const run = await arm.call('run', { prompt: 0, maxNewTokens: 4, ignoreEndToken: true });
     expect(run.usage.outputTokens).toBe(4);
@@ -65,6 +66,21 @@ describe('startArm', () => {
     await arm.stop();
     await rejected;
     expect(alive(arm.pid)).toBe(false);
+  });
+
+  it('kills a process that takes too long, and says so', async () => {
+    const arm = start();
+    await expect(arm.call('load', loadOf('hangs'), { timeoutMs: 300 })).rejects.toMatchObject({
+      code: 'LLMOPT_BENCH_FAILED',
+      message: "The baseline arm did not answer 'load' within 0.3 s.",
+    });
+    await arm.stop();
+    expect(alive(arm.pid)).toBe(false);
+  });
+
+  it('gives the process its environment', async () => {
+    const arm = start({ env: { LLMOPT_FAKE: 'throws' } });
+    await expect(arm.call('load', loadOf('fake'))).rejects.toThrow('a bug');
   });
 
   it('ends with its signal', async () => {

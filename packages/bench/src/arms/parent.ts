@@ -9,6 +9,8 @@ const quotedLines = 15;
 const graceMs = 2_000;
 
 export interface CallOptions {
+  /** The process is killed, and the call fails, when it has not answered after this long. Default: it may take for ever. */
+  timeoutMs?: number;
   onProgress?: (progress: { stage: string; fraction: number }) => void;
 }
 
@@ -16,7 +18,7 @@ export interface CallOptions {
 export interface ArmProcess {
   readonly name: string;
   readonly pid: number;
-  /** @throws what the call threw over there, or LLMOPT_BENCH_FAILED when the process dies, LLMOPT_ABORTED when stopped */
+  /** @throws what the call threw over there, LLMOPT_BENCH_FAILED when the process dies or takes too long, LLMOPT_ABORTED when stopped */
   call<Call extends ArmCall>(
     call: Call,
     input: ArmCalls[Call]['input'],
@@ -26,10 +28,20 @@ export interface ArmProcess {
   stop(): Promise<void>;
 }
 
-/** The file that runs in the child: built beside this one's bundle, or the source when the source is what runs. */
-function defaultEntry(): URL {
+/** A file that runs in the child: built beside this one's bundle, or the source when the source is what runs. */
+function entryOf(module: 'arm' | 'peer'): URL {
   const fromSource = import.meta.url.endsWith('.ts');
-  return fromSource ? new URL('../arm.ts', import.meta.url) : new URL('./arm.js', import.meta.url);
+  return fromSource ? new URL(`../${module}.ts`, import.meta.url) : new URL(`./${module}.js`, import.meta.url);
+}
+
+export interface ArmOptions {
+  /** What serves the arm: a pipeline, or another engine. Default `arm`. */
+  module?: 'arm' | 'peer';
+  /** The file that serves it. Default: that of `module`. */
+  entry?: URL;
+  /** Variables of its environment beside those of this process. */
+  env?: Readonly<Record<string, string>>;
+  signal?: AbortSignal | undefined;
 }
 
 function revive(arm: string, { code, message, stack }: PlainError): LlmoptError {
@@ -54,16 +66,12 @@ function lastLines(child: ChildProcess): () => string {
   return () => tail.trim();
 }
 
-/**
- * Starts a process for an arm. `entry` is the module that serves it (default: this package's own).
- * A signal ends it at once, and every pending call rejects with LLMOPT_ABORTED.
- */
-export function startArm(
-  name: string,
-  { entry = defaultEntry(), signal }: { entry?: URL; signal?: AbortSignal } = {},
-): ArmProcess {
+/** Starts a process for an arm. A signal ends it at once, and every pending call rejects with LLMOPT_ABORTED. */
+export function startArm(name: string, options: ArmOptions = {}): ArmProcess {
+  const { module = 'arm', entry = entryOf(module), env, signal } = options;
   const child = fork(fileURLToPath(entry), [], {
     execArgv: [],
+    env: { ...process.env, ...env },
     serialization: 'advanced',
     stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
   });
@@ -124,6 +132,15 @@ export function startArm(
     await gone;
     clearTimeout(timer);
   };
+  const giveUp = (call: ArmCall, timeoutMs: number) => {
+    const seconds = (timeoutMs / 1000).toFixed(1);
+    end(
+      new LlmoptError('LLMOPT_BENCH_FAILED', `The ${name} arm did not answer '${call}' within ${seconds} s.`, {
+        where: { arm: name },
+      }),
+    );
+    child.kill('SIGKILL');
+  };
   const onAbort = () => void stop();
   if (signal?.aborted) onAbort();
   else signal?.addEventListener('abort', onAbort, { once: true });
@@ -136,7 +153,15 @@ export function startArm(
         if (ended) return reject(ended);
         if (stopping) return reject(aborted());
         const id = nextId++;
-        pending.set(id, { resolve, reject, options });
+        const { timeoutMs } = options;
+        const timer = timeoutMs === undefined ? undefined : setTimeout(() => giveUp(call, timeoutMs), timeoutMs);
+        const settle =
+          <Outcome>(act: (outcome: Outcome) => void) =>
+          (outcome: Outcome) => {
+            clearTimeout(timer);
+            act(outcome);
+          };
+        pending.set(id, { resolve: settle(resolve), reject: settle(reject), options });
         // A send that fails means that the process is going; 'close' says how.
         child.send({ id, call, input }, () => {});
       });

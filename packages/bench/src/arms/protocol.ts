@@ -1,4 +1,5 @@
 import type { ErrorCode, GenerateResult, Profile, Progress } from '@llmopt/core';
+import type { PeerLoad, PeerLoadReport } from '../peers/protocol.ts';
 import type { QualityReport } from '../quality/evaluate.ts';
 import type { ArmSpec } from './spec.ts';
 
@@ -8,8 +9,8 @@ export interface LoadReport {
   /** What the backend says about itself: threads, precision, ... */
   backend: Readonly<Record<string, string | number | boolean>>;
   plugins: { name: string; version: string; options: unknown; fidelity: 'exact' | 'approximate' | 'vocabulary' }[];
-  /** Tokens of each prompt, as the model reads it. */
-  promptTokens: number[];
+  /** Token ids of each prompt, as the model reads it. */
+  promptTokens: number[][];
   /** Whether the prompts went through the model's chat template. */
   chatTemplate: boolean;
   /** Plan, graph and memory as text. */
@@ -21,8 +22,8 @@ export interface RunReport {
   timings: GenerateResult['timings'];
   finishReason: GenerateResult['finishReason'];
   text: string;
-  /** Memory of the KV cache in use at the end. */
-  kvBytes: number;
+  /** Memory of the KV cache in use at the end; absent where the engine does not tell. */
+  kvBytes?: number;
   /** Figures that plugins report about themselves, by name. */
   metrics: Readonly<Record<string, number>>;
   /** Resident set at the end, for systems that do not tell it from outside. */
@@ -39,6 +40,8 @@ export interface RunRequest {
 /** What an arm's process can be asked, with input and answer. */
 export interface ArmCalls {
   load: { input: { spec: ArmSpec; prompts: readonly string[]; maxNewTokens: number }; output: LoadReport };
+  /** The same for an arm of another engine. */
+  loadPeer: { input: PeerLoad; output: PeerLoadReport };
   run: { input: RunRequest; output: RunReport };
   /** Profile decode steps behind a prompt. */
   profile: { input: { prompt: number; steps: number }; output: Profile | undefined };
@@ -51,6 +54,14 @@ export interface ArmCalls {
 }
 
 export type ArmCall = keyof ArmCalls;
+
+/** Tells how far a call is; `fraction` is from 0 to 1. */
+export type Report = (progress: { stage: string; fraction: number }) => void;
+
+/** What a process does when asked. */
+export type Handlers<Call extends ArmCall = ArmCall> = {
+  [Name in Call]: (input: ArmCalls[Name]['input'], report: Report) => Promise<ArmCalls[Name]['output']>;
+};
 
 export type ArmRequest = { [Call in ArmCall]: { id: number; call: Call; input: ArmCalls[Call]['input'] } }[ArmCall];
 

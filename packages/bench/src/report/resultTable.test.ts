@@ -1,7 +1,7 @@
 import type { BenchmarkResult } from '@llmopt/schema';
 import { describe, expect, it } from 'vitest';
-import { fakeRecord } from '../../test/fakeRecord.ts';
-import { assembleResult } from '../result.ts';
+import { fakePeer, fakeRecord } from '../../test/fakeRecord.ts';
+import { type ArmRecord, assembleResult } from '../result.ts';
 import { resultReport } from './resultTable.ts';
 
 const lines = (record = fakeRecord()) =>
@@ -30,6 +30,20 @@ describe('resultReport', () => {
     expect(lines(fakeRecord({ milliseconds: [8, 8] }))).toContainEqual(
       expect.arrayContaining(['1.00x (1.00 to 1.00), no difference shown']),
     );
+  });
+
+  it('lists other engines, every setting that was tried, and who could not take part', () => {
+    const record = fakeRecord({ milliseconds: [10, 8] });
+    record.peers = [fakePeer((record.arms[0] as ArmRecord).samples, 1.5)];
+    record.skippedPeers = [{ name: 'transformers-js', package: '@huggingface/transformers', reason: 'needs a model' }];
+    const rows = lines(record);
+    expect(rows).toContainEqual(['other engines', 'node-llama-cpp Q8_0', 'baseline against it']);
+    expect(rows).toContainEqual(['decode, tokens per second', '66.7', '1.50x (1.50 to 1.50), faster']);
+    expect(rows).toContainEqual(['setting', '1 thread', '']);
+    expect(rows).toContainEqual(['node-llama-cpp Q8_0', '1 thread', '100', '400', 'fastest decode']);
+    expect(rows).toContainEqual(['node-llama-cpp Q8_0', 'default', '', '', 'It did not answer.']);
+    const text = resultReport(assembleResult(record, { incomplete: false }) as BenchmarkResult);
+    expect(text).toContain('transformers-js: needs a model.');
   });
 
   it('leaves out what was not measured', () => {

@@ -1,8 +1,10 @@
-import type { Arm, BenchmarkResult, Figure, Ratio } from '@llmopt/schema';
+import type { Arm, BenchmarkResult, Figure } from '@llmopt/schema';
 import Table from 'cli-table3';
 import pc from 'picocolors';
 import { formatFigure, formatNumber } from './format.ts';
+import { peersReport } from './peersTable.ts';
 import { profileTable } from './profileTable.ts';
+import { speedVerdict } from './verdict.ts';
 
 interface Row {
   label: string;
@@ -11,14 +13,6 @@ interface Row {
 }
 
 const meanOf = (figure: Figure | undefined) => formatNumber(figure?.mean ?? Number.NaN);
-
-/** A ratio in words: `1.16x (1.12 to 1.20), faster`. */
-function speedVerdict(ratio: Ratio | undefined): string {
-  if (!ratio) return '';
-  const interval = ratio.ci95 ? ` (${ratio.ci95.map((end) => end.toFixed(2)).join(' to ')})` : '';
-  const text = `${ratio.mean.toFixed(2)}x${interval}, ${ratio.verdict}`;
-  return { faster: pc.green, slower: pc.red, 'no difference shown': String }[ratio.verdict](text);
-}
 
 /** A reduction in per cent in words. */
 function reductionVerdict(percent: Figure | undefined, noun: string): string {
@@ -61,7 +55,7 @@ function rowsOf({ comparison }: BenchmarkResult): Row[] {
   ];
 }
 
-/** The result as text: a row per figure with the arms side by side, then profiles if there are any. */
+/** The result as text: a row per figure with the arms side by side, then other engines and profiles if there are any. */
 export function resultReport(result: BenchmarkResult): string {
   const { arms, model, settings } = result;
   const table = new Table({
@@ -75,5 +69,5 @@ export function resultReport(result: BenchmarkResult): string {
   }
   const title = `${model.name} (${model.architecture}, ${formatNumber(model.parameters / 1e6)} M parameters, ${model.quantization}), ${settings.backend}`;
   const profiles = arms.flatMap((arm) => (arm.profile ? [profileTable(`Profile of ${arm.name}`, arm.profile)] : []));
-  return [title, table.toString(), ...profiles].join('\n\n');
+  return [title, table.toString(), ...peersReport(result), ...profiles].join('\n\n');
 }

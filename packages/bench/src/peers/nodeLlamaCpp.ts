@@ -1,0 +1,101 @@
+import { performance } from 'node:perf_hooks';
+import type { LlamaContextSequence, LlamaModel, Token } from 'node-llama-cpp';
+import type { Handlers, RunReport, RunRequest } from '../arms/protocol.ts';
+import type { PeerLoad, PeerLoadReport } from './protocol.ts';
+
+interface Loaded {
+  model: LlamaModel;
+  sequence: LlamaContextSequence;
+  prompts: PeerLoad['prompts'];
+}
+
+/** The same definitions as those of a pipeline's timings. */
+function timingsOf(tokenTimesMs: number[], inputTokens: number, totalMs: number): RunReport['timings'] {
+  const first = tokenTimesMs[0] ?? Number.NaN;
+  const last = tokenTimesMs.at(-1) ?? Number.NaN;
+  return {
+    timeToFirstTokenMs: first,
+    timePerOutputTokenMs: (last - first) / (tokenTimesMs.length - 1),
+    prefillTokensPerSecond: (inputTokens / first) * 1000,
+    totalMs,
+    tokenTimesMs,
+  };
+}
+
+async function load({ file, setting: { threads }, prompts, maxNewTokens }: PeerLoad) {
+  // Imported only in a process that runs this engine; most users do not have it.
+  const { getLlama, LlamaLogLevel } = await import('node-llama-cpp');
+  const began = performance.now();
+  const llama = await getLlama({
+    gpu: false,
+    build: 'never',
+    skipDownload: true,
+    progressLogs: false,
+    logLevel: LlamaLogLevel.error,
+    maxThreads: threads,
+  });
+  const model = await llama.loadModel({ modelPath: file });
+  const longest = Math.max(...prompts.map(({ length }) => length));
+  // One more than is needed: a context that is full would be shifted.
+  const context = await model.createContext({ contextSize: longest + maxNewTokens + 1, threads });
+  const loaded: Loaded = { model, sequence: context.getSequence(), prompts };
+  const report: PeerLoadReport = {
+    loadSeconds: (performance.now() - began) / 1000,
+    settings: {
+      threads: context.idealThreads,
+      batchSize: context.batchSize,
+      contextSize: context.contextSize,
+      flashAttention: context.flashAttention,
+    },
+  };
+  return { loaded, report };
+}
+
+async function generate(
+  { model, sequence, prompts }: Loaded,
+  { prompt, maxNewTokens, ignoreEndToken }: RunRequest,
+): Promise<RunReport> {
+  const ids = prompts[prompt];
+  if (!ids) throw new Error(`Prompt ${prompt} was not loaded.`);
+  await sequence.clearHistory();
+  if (sequence.nextTokenIndex !== 0) throw new Error('The cache still holds tokens of the request before.');
+
+  const began = performance.now();
+  const tokens: Token[] = [];
+  const tokenTimesMs: number[] = [];
+  for await (const token of sequence.evaluate([...ids] as Token[], { temperature: 0, yieldEogToken: ignoreEndToken })) {
+    tokenTimesMs.push(performance.now() - began);
+    tokens.push(token);
+    if (tokens.length === maxNewTokens) break;
+  }
+  const totalMs = performance.now() - began;
+  const isCut = tokens.length < maxNewTokens;
+  if (isCut && ignoreEndToken) throw new Error(`It wrote ${tokens.length} tokens instead of ${maxNewTokens}.`);
+  return {
+    usage: { inputTokens: ids.length, outputTokens: tokens.length, totalTokens: ids.length + tokens.length },
+    timings: timingsOf(tokenTimesMs, ids.length, totalMs),
+    finishReason: isCut ? 'endToken' : 'length',
+    text: model.detokenize(tokens),
+    metrics: {},
+    residentBytes: process.memoryUsage.rss(),
+  };
+}
+
+/**
+ * What the process of a node-llama-cpp arm does when asked: the same prompts, greedily, on the CPU. Each request begins
+ * with an empty cache. Nothing is built or downloaded.
+ */
+export function createLlamaHandlers(): Handlers<'loadPeer' | 'run'> {
+  let loaded: Loaded | undefined;
+  return {
+    async loadPeer(input) {
+      const opened = await load(input);
+      loaded = opened.loaded;
+      return opened.report;
+    },
+    async run(request) {
+      if (!loaded) throw new Error('Nothing was loaded.');
+      return generate(loaded, request);
+    },
+  };
+}

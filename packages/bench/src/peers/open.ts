@@ -1,0 +1,141 @@
+import { readFile } from 'node:fs/promises';
+import { findPackageJSON } from 'node:module';
+import { basename } from 'node:path';
+import { LlmoptError } from '@llmopt/core';
+import { type ArmProcess, startArm } from '../arms/parent.ts';
+import type { Reporter } from '../report/reporter.ts';
+import type { PeerRecord } from '../result.ts';
+import { calibrate, calibrationTokens } from './calibrate.ts';
+import type { PeerName } from './names.ts';
+import type { PeerLoad, PeerSetting } from './protocol.ts';
+import { quantizedCopy } from './quantizedCopy.ts';
+
+/** A request of a peer is given up after this many times the time that it should take, and not before `leastMs`. */
+const patience = 20;
+const leastMs = 60_000;
+
+/** An engine that was asked for: its installed version, or why it cannot take part. */
+export type Engine = { name: PeerName; package: string } & ({ version: string } | { reason: string });
+
+async function installedVersion(name: string, from: string): Promise<string> {
+  try {
+    const manifest = findPackageJSON(name, from);
+    const { version } = JSON.parse(await readFile(manifest as string, 'utf8')) as { version: string };
+    return version;
+  } catch (cause) {
+    throw new LlmoptError(
+      'LLMOPT_OPTION_INVALID',
+      `The peer ${name} needs the package ${name}, which is not installed.`,
+      {
+        hint: `Run: npm install ${name}`,
+        cause,
+      },
+    );
+  }
+}
+
+/**
+ * Looks the engines up, without loading them. `from` is the module that would import them.
+ * @throws LLMOPT_OPTION_INVALID if a package is missing
+ */
+export async function findEngines(names: readonly PeerName[], from: string = import.meta.url): Promise<Engine[]> {
+  return Promise.all(
+    names.map(async (name): Promise<Engine> => {
+      if (name === 'node-llama-cpp') return { name, package: name, version: await installedVersion(name, from) };
+      return {
+        name,
+        package: '@huggingface/transformers',
+        reason: 'needs an ONNX model; this version cannot export one yet',
+      };
+    }),
+  );
+}
+
+/** An arm to be: an engine with a file. */
+export interface PeerTarget {
+  name: string;
+  package: string;
+  version: string;
+  /** Path of the model's file. */
+  file: string;
+  quantization: string;
+}
+
+export interface TargetOptions {
+  reporter: Reporter;
+  signal?: AbortSignal | undefined;
+}
+
+/** The arms of an engine: on a Q8_0 copy, and on the original file if that is something else. */
+export async function targetsOf(
+  engine: Engine & { version: string },
+  original: { file: string; quantization: string },
+  { reporter, signal }: TargetOptions,
+): Promise<PeerTarget[]> {
+  const { name, version } = engine;
+  const target = (title: string, file: string, quantization: string): PeerTarget => ({
+    name: `${name} ${title}`,
+    package: engine.package,
+    version,
+    file,
+    quantization,
+  });
+  const { file, quantization } = original;
+  if (quantization === 'Q8_0') return [target('Q8_0', file, quantization)];
+  const copy = await quantizedCopy(file, {
+    signal,
+    onProgress: (fraction) => reporter.progress(fraction, 'Q8_0 copy'),
+  });
+  return [target('Q8_0', copy, 'Q8_0'), target('original', file, quantization)];
+}
+
+export interface PeerOptions extends TargetOptions {
+  prompts: PeerLoad['prompts'];
+  maxNewTokens: number;
+  /** Starts the process of an arm. Default: this package's own. */
+  start?: (name: string, setting: PeerSetting) => ArmProcess;
+}
+
+/**
+ * A peer's process, loaded with the setting that decodes fastest. Its calls do not wait for ever: an engine whose
+ * threads wait for each other may never answer.
+ * @throws LLMOPT_BENCH_FAILED, LLMOPT_ABORTED
+ */
+export async function openPeer(
+  target: PeerTarget,
+  options: PeerOptions,
+): Promise<{ arm: ArmProcess; record: PeerRecord }> {
+  const { prompts, maxNewTokens, reporter, signal } = options;
+  const {
+    start = (name, { poolThreads }) =>
+      startArm(name, { module: 'peer', signal, env: poolThreads ? { UV_THREADPOOL_SIZE: String(poolThreads) } : {} }),
+  } = options;
+  const { name, file } = target;
+  const load = { file, prompts, maxNewTokens: Math.max(maxNewTokens, calibrationTokens) };
+  const calibration = await calibrate({
+    name,
+    load,
+    start: (setting) => start(name, setting),
+    onProgress: reporter.progress,
+  });
+  const { setting, decodeTokensPerSecond, prefillTokensPerSecond } = calibration.decode;
+  const longest = Math.max(...prompts.map(({ length }) => length));
+  const expectedMs = (longest / prefillTokensPerSecond + maxNewTokens / decodeTokensPerSecond) * 1000;
+  const timeoutMs = Math.max(leastMs, patience * expectedMs);
+
+  const process = start(name, setting);
+  const arm: ArmProcess = {
+    ...process,
+    call: (call, input, callOptions) => process.call(call, input, { timeoutMs, ...callOptions }),
+  };
+  try {
+    const report = await arm.call('loadPeer', { ...load, setting });
+    return {
+      arm,
+      record: { ...target, file: basename(file), setting, load: report, calibration, samples: [], responses: [] },
+    };
+  } catch (error) {
+    await arm.stop();
+    throw error;
+  }
+}
