@@ -95,15 +95,25 @@ function largestOf(from: usize, channelScales: usize, list: usize): f32 {
 function quantizeAll(from: usize, channelScales: usize, width: i32, inverse: f32, to: usize): void {
   const factor = f32x4.splat(inverse);
   let i = 0;
-  for (; i + 8 <= width; i += 8) {
+  for (; i + 16 <= width; i += 16) {
     const at = <usize>i << 2;
-    const a = i32x4.trunc_sat_f32x4_s(f32x4.nearest(f32x4.mul(scaled4(from, channelScales, at), factor)));
-    const b = i32x4.trunc_sat_f32x4_s(f32x4.nearest(f32x4.mul(scaled4(from, channelScales, at + 16), factor)));
-    v128.store(to + (<usize>i << 1), i16x8.narrow_i32x4_s(a, b));
+    const a = eight(from, channelScales, at, factor);
+    const b = eight(from, channelScales, at + 32, factor);
+    v128.store(to + (<usize>i << 1), a);
+    v128.store(to + (<usize>i << 1), b, 16);
   }
   for (; i < width; i++) store<i16>(to + (<usize>i << 1), rounded(from, channelScales, i, inverse));
   // Up to a whole group of 32.
   for (; i & 31; i++) store<i16>(to + (<usize>i << 1), 0);
+}
+
+// @ts-ignore: decorator
+@inline
+function eight(from: usize, channelScales: usize, at: usize, factor: v128): v128 {
+  return i16x8.narrow_i32x4_s(
+    i32x4.trunc_sat_f32x4_s(f32x4.nearest(f32x4.mul(scaled4(from, channelScales, at), factor))),
+    i32x4.trunc_sat_f32x4_s(f32x4.nearest(f32x4.mul(scaled4(from, channelScales, at + 16), factor))),
+  );
 }
 
 function scatter(from: usize, channelScales: usize, list: usize, inverse: f32, to: usize, width: i32): void {
