@@ -5,6 +5,7 @@ export { embedFloat32, embedInt8 } from './embed';
 export { headInt8 } from './headInt8';
 export { linearInt8, linearInt8Sparse } from './linearInt8';
 export { headFloat32, linearFloat32, maskChannels } from './linearFloat32';
-export { quantize, quantizePairs } from './quantize';
+export { quantize, quantizePairs, quantizeRecords } from './quantize';
+export { finishRecords, recordsInt8, recordsInt8Rows } from './recordsInt8';
 export { rmsNorm } from './rmsNorm';
 export { rope } from './rope';

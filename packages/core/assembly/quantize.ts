@@ -51,6 +51,32 @@ export function quantizePairs(args: usize, thread: i32, threads: i32): void {
   store<i32>(ptr(args, 6), <i32>((to + 4 - ptr(args, 4)) >> 2));
 }
 
+// The same for weights in records: the int16 of the alive channels, one behind the other, with the byte offset of each channel's record.
+// Padded with zeros to a multiple of 8, and 8 more offsets, which are read ahead.
+// words: rows* (0 or 1), input, channelScales (0: all 1), list, quantized, offsets, count*, scale, cap, recordBytes
+export function quantizeRecords(args: usize, thread: i32, threads: i32): void {
+  if (load<i32>(ptr(args, 0)) == 0) return;
+  const from = ptr(args, 1);
+  const channelScales = ptr(args, 2);
+  const list = ptr(args, 3);
+  const to = ptr(args, 4);
+  const offsets = ptr(args, 5);
+  const cap = float(args, 8);
+  const largest = largestOf(from, channelScales, list);
+  store<f32>(ptr(args, 7), largest / cap);
+  const inverse: f32 = largest > 0 ? cap / largest : 0;
+  const count = load<usize>(list);
+  for (let i: usize = 0; i < count; i++) {
+    const channel = load<usize>(list + ((i + 1) << 2));
+    store<i16>(to + (i << 1), rounded(from, channelScales, channel, inverse));
+    store<u32>(offsets + (i << 2), <u32>(channel * ptr(args, 9)));
+  }
+  const padded = (count + 7) & ~7;
+  for (let i = count; i < padded; i++) store<i16>(to + (i << 1), 0);
+  for (let i = count; i < padded + 8; i++) store<u32>(offsets + (i << 2), 0);
+  store<i32>(ptr(args, 6), <i32>padded);
+}
+
 // @ts-ignore: decorator
 @inline
 function scaled(from: usize, channelScales: usize, channel: usize): f32 {
