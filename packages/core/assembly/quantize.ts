@@ -36,17 +36,18 @@ export function quantizePairs(args: usize, thread: i32, threads: i32): void {
   let to = ptr(args, 4) - 4;
   let offset = ptr(args, 5) - 4;
   let last: usize = -1;
+  let both: u32 = 0;
   for (let at = list + 4; at < end; at += 4) {
     const channel = load<usize>(at);
     const pair = channel >> 1;
-    if (pair != last) {
-      to += 4;
-      offset += 4;
-      store<u32>(to, 0);
-      store<u32>(offset, <u32>(pair << 6));
-      last = pair;
-    }
-    store<i16>(to + ((channel & 1) << 1), rounded(from, channelScales, channel, inverse));
+    const begins = pair != last;
+    const value = <u32>(<u16>rounded(from, channelScales, channel, inverse)) << ((channel & 1) << 4);
+    both = begins ? value : both | value;
+    to += <usize>begins << 2;
+    offset += <usize>begins << 2;
+    store<u32>(to, both);
+    store<u32>(offset, <u32>(pair << 6));
+    last = pair;
   }
   store<i32>(ptr(args, 6), <i32>((to + 4 - ptr(args, 4)) >> 2));
 }
@@ -110,12 +111,16 @@ function largestOfAll(from: usize, channelScales: usize, width: i32): f32 {
 }
 
 function largestOf(from: usize, channelScales: usize, list: usize): f32 {
-  const count = load<i32>(list);
-  let largest: f32 = 0;
-  for (let i = 1; i <= count; i++) {
-    largest = max<f32>(largest, abs<f32>(scaled(from, channelScales, load<u32>(list + (<usize>i << 2)))));
+  const end = list + ((load<usize>(list) + 1) << 2);
+  let a: f32 = 0;
+  let b: f32 = 0;
+  let at = list + 4;
+  for (; at + 4 < end; at += 8) {
+    a = max<f32>(a, abs<f32>(scaled(from, channelScales, load<u32>(at))));
+    b = max<f32>(b, abs<f32>(scaled(from, channelScales, load<u32>(at, 4))));
   }
-  return largest;
+  if (at < end) a = max<f32>(a, abs<f32>(scaled(from, channelScales, load<u32>(at))));
+  return max<f32>(a, b);
 }
 
 function quantizeAll(from: usize, channelScales: usize, width: i32, inverse: f32, to: usize): void {

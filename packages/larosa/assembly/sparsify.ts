@@ -23,8 +23,9 @@ export function sparsify(args: usize, thread: i32, threads: i32): void {
 }
 
 function select(from: usize, width: usize, keep: i32, to: usize): void {
-  // At least `keep` numbers reach `low`, fewer reach `high`.
+  // `above` numbers, at least `keep`, reach `low`; `reached`, fewer, reach `high`.
   let low = 0;
+  let above = <i32>width;
   let high = largest(from, width) + 1;
   let reached = 0;
   // Most borders lie within a factor of 16 of the largest number.
@@ -32,7 +33,7 @@ function select(from: usize, width: usize, keep: i32, to: usize): void {
   // All numbers that reach `border` are kept, and `rest` of those right below it.
   let border = 0;
   let rest = 0;
-  for (;;) {
+  for (let turn = 0; ; turn++) {
     if (high - low == 1) {
       border = high;
       rest = keep - reached;
@@ -43,23 +44,38 @@ function select(from: usize, width: usize, keep: i32, to: usize): void {
       border = middle;
       break;
     }
-    if (count > keep) low = middle;
-    else {
+    if (count > keep) {
+      low = middle;
+      above = count;
+    } else {
       high = middle;
       reached = count;
     }
-    middle = low + ((high - low) >> 1);
+    // Where a straight line through both counts has `keep`; every fourth time the middle, so that it ends soon in any case.
+    const share = (turn & 3) == 3 ? <f32>0.5 : <f32>(above - keep) / <f32>(above - reached);
+    middle = min<i32>(max<i32>(low + <i32>(share * <f32>(high - low)), low + 1), high - 1);
   }
-  let at = to + 4;
-  const tie = border - 1;
+  const last = rest > 0 ? withTies(from, width, border, rest, to + 4) : listed(from, width, border, to + 4);
+  store<u32>(to, <u32>((last - to - 4) >> 2));
+}
+
+function listed(from: usize, width: usize, border: i32, to: usize): usize {
+  for (let i: usize = 0; i < width; i++) {
+    store<u32>(to, <u32>i);
+    to += <usize>(magnitude(from, i) >= border) << 2;
+  }
+  return to;
+}
+
+function withTies(from: usize, width: usize, border: i32, rest: i32, to: usize): usize {
   for (let i: usize = 0; i < width; i++) {
     const m = magnitude(from, i);
-    const tied = <i32>(m == tie) & <i32>(rest > 0);
-    store<u32>(at, <u32>i);
-    at += <usize>(<i32>(m >= border) | tied) << 2;
+    const tied = <i32>(m == border - 1) & <i32>(rest > 0);
+    store<u32>(to, <u32>i);
+    to += <usize>(<i32>(m >= border) | tied) << 2;
     rest -= tied;
   }
-  store<i32>(to, keep);
+  return to;
 }
 
 function largest(from: usize, width: usize): i32 {
