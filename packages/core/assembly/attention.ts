@@ -1,32 +1,69 @@
 import { exp4 } from './exp';
 import { float, int, ptr, sumLanes } from './args';
 
-// Keys and values of one layer and slot: float32 [capacity / 16, kvHeads, 16, headDim]. A head's positions lie in runs, which is what
-// memory reads fast, and memory is used from the front as a sequence grows.
+// Keys and values of one layer and slot: [capacity / 16, kvHeads, 16, headDim] numbers of type T. A head's positions lie in runs, which
+// is what memory reads fast, and memory is used from the front as a sequence grows. T is f32, or i16 with a float32 scale per position
+// behind each run of 16.
 const BLOCK: usize = 16;
+
+// @ts-ignore: decorator
+@inline
+function runBytes<T>(headDim: usize): usize {
+  return isInteger<T>() ? BLOCK * (headDim * sizeof<T>() + sizeof<f32>()) : BLOCK * headDim * sizeof<T>();
+}
+
+/** Bytes from the numbers of a position to its scale, and from one position to the next. */
+// @ts-ignore: decorator
+@inline
+function scaleOf<T>(run: usize, headDim: usize, position: usize): usize {
+  return run + BLOCK * headDim * sizeof<T>() + (position % BLOCK) * sizeof<f32>();
+}
 
 // words: rows*, slots*, positions*, slotBases*, layerOffset, valuesOffset, kvHeads, headDim, key, keyStride, value, valueStride
 export function kvWrite(args: usize, thread: i32, threads: i32): void {
+  writeRows<f32>(args, thread, threads);
+}
+
+export function kvWriteInt16(args: usize, thread: i32, threads: i32): void {
+  writeRows<i16>(args, thread, threads);
+}
+
+function writeRows<T>(args: usize, thread: i32, threads: i32): void {
   const rows = load<i32>(ptr(args, 0));
   const heads = ptr(args, 6);
-  const headBytes = ptr(args, 7) << 2;
+  const headDim = ptr(args, 7);
   for (let row = thread; row < rows; row += threads) {
     const slot = <usize>load<i32>(ptr(args, 1) + (<usize>row << 2));
     const position = <usize>load<i32>(ptr(args, 2) + (<usize>row << 2));
     const key = ptr(args, 8) + <usize>row * ptr(args, 9);
     const value = ptr(args, 10) + <usize>row * ptr(args, 11);
-    let to = ptr(ptr(args, 3), slot) + ptr(args, 4);
-    to += ((position / BLOCK) * heads * BLOCK + position % BLOCK) * headBytes;
-    for (let at: usize = 0; at < heads * headBytes; at += headBytes) {
-      copyHead(to, key + at, headBytes);
-      copyHead(to + ptr(args, 5), value + at, headBytes);
-      to += headBytes * BLOCK;
+    let run = ptr(ptr(args, 3), slot) + ptr(args, 4) + (position / BLOCK) * heads * runBytes<T>(headDim);
+    for (let head: usize = 0; head < heads; head++) {
+      writeHead<T>(run, position, key + head * (headDim << 2), headDim);
+      writeHead<T>(run + ptr(args, 5), position, value + head * (headDim << 2), headDim);
+      run += runBytes<T>(headDim);
     }
   }
 }
 
-function copyHead(to: usize, from: usize, bytes: usize): void {
-  for (let i: usize = 0; i < bytes; i += 16) v128.store(to + i, v128.load(from + i));
+function writeHead<T>(run: usize, position: usize, from: usize, headDim: usize): void {
+  const to = run + (position % BLOCK) * headDim * sizeof<T>();
+  if (!isInteger<T>()) {
+    for (let i: usize = 0; i < headDim << 2; i += 16) v128.store(to + i, v128.load(from + i));
+    return;
+  }
+  let most = f32x4.splat(0);
+  for (let i: usize = 0; i < headDim << 2; i += 16) most = f32x4.max(most, f32x4.abs(v128.load(from + i)));
+  const largest = max<f32>(
+    max<f32>(f32x4.extract_lane(most, 0), f32x4.extract_lane(most, 1)),
+    max<f32>(f32x4.extract_lane(most, 2), f32x4.extract_lane(most, 3)),
+  );
+  store<f32>(scaleOf<T>(run, headDim, position), largest / 32767);
+  const inverse = f32x4.splat(largest > 0 ? 32767 / largest : 0);
+  for (let i: usize = 0; i < headDim; i += 4) {
+    const q = i32x4.trunc_sat_f32x4_s(f32x4.nearest(f32x4.mul(v128.load(from + (i << 2)), inverse)));
+    store<i64>(to + (i << 1), i64x2.extract_lane(i16x8.narrow_i32x4_s(q, q), 0));
+  }
 }
 
 // Rows that go through a run of keys or values together, while it is in the first-level cache.
@@ -38,57 +75,80 @@ const GROUP: i32 = 8;
 //        heads, scale, scores, scoresStride
 // Scores of a thread: 8 rows of float32 per position, with room for 8 more, scoresStride bytes apart; then 128 bytes of partial sums.
 export function attention(args: usize, thread: i32, threads: i32): void {
+  attend<f32>(args, thread, threads);
+}
+
+export function attentionInt16(args: usize, thread: i32, threads: i32): void {
+  attend<i16>(args, thread, threads);
+}
+
+function attend<T>(args: usize, thread: i32, threads: i32): void {
   const rows = load<i32>(ptr(args, 0));
   const groups = (rows + GROUP - 1) / GROUP;
   const units = groups * int(args, 12);
   const end = (units * (thread + 1)) / threads;
   for (let unit = (units * thread) / threads; unit < end; unit++) {
     const from = (unit % groups) * GROUP;
-    groupOfRows(args, from, min<i32>(from + GROUP, rows), unit / groups, thread);
+    groupOfRows<T>(args, from, min<i32>(from + GROUP, rows), unit / groups, thread);
   }
 }
 
-function groupOfRows(args: usize, from: i32, to: i32, head: i32, thread: i32): void {
-  const headBytes = ptr(args, 7) << 2;
-  const run = headBytes * BLOCK;
-  const block = run * ptr(args, 6);
+function groupOfRows<T>(args: usize, from: i32, to: i32, head: i32, thread: i32): void {
+  const headDim = ptr(args, 7);
+  const block = runBytes<T>(headDim) * ptr(args, 6);
   const scale = f32x4.splat(float(args, 13));
   const stride = ptr(args, 15);
   const scores = ptr(args, 14) + <usize>thread * (stride * GROUP + 128);
   const partial = scores + stride * GROUP;
-  const inSlot = ptr(args, 4) + <usize>(head / (int(args, 12) / int(args, 6))) * run;
+  const inSlot = ptr(args, 4) + <usize>(head / (int(args, 12) / int(args, 6))) * runBytes<T>(headDim);
   let longest = 0;
   for (let row = from; row < to; row++) longest = max<i32>(longest, lengthOf(args, row));
   for (let first = 0; first < longest; first += <i32>BLOCK) {
     for (let row = from; row < to; row++) {
-      const query = ptr(args, 8) + <usize>row * ptr(args, 9) + <usize>head * headBytes;
+      const query = ptr(args, 8) + <usize>row * ptr(args, 9) + (<usize>head * headDim << 2);
       const last = min<i32>(lengthOf(args, row), first + <i32>BLOCK);
-      let key = slotOf(args, row) + inSlot + (<usize>first / BLOCK) * block;
+      const run = slotOf(args, row) + inSlot + (<usize>first / BLOCK) * block;
+      const rowScores = scores + <usize>(row - from) * stride;
       for (let position = first; position < last; position += 4) {
-        partialScores(query, key, headBytes, partial);
-        v128.store(scores + <usize>(row - from) * stride + (<usize>position << 2), f32x4.mul(sumEach(partial), scale));
-        key += headBytes << 2;
+        partialScores<T>(query, run + (<usize>position % BLOCK) * headDim * sizeof<T>(), headDim, partial);
+        let score = f32x4.mul(sumEach(partial), scale);
+        if (isInteger<T>()) score = f32x4.mul(score, v128.load(scaleOf<T>(run, headDim, position)));
+        v128.store(rowScores + (<usize>position << 2), score);
       }
     }
   }
   for (let row = from; row < to; row++) {
     const sum = softmaxUnscaled(scores + <usize>(row - from) * stride, lengthOf(args, row));
     store<f32>(partial + (<usize>(row - from) << 2), <f32>1 / sum);
-    memory.fill(outputOf(args, row, head), 0, headBytes);
+    memory.fill(outputOf(args, row, head), 0, headDim << 2);
   }
   for (let first = 0; first < longest; first += <i32>BLOCK) {
     for (let row = from; row < to; row++) {
       const count = min<i32>(lengthOf(args, row) - first, <i32>BLOCK);
       if (count <= 0) continue;
-      const values = slotOf(args, row) + inSlot + ptr(args, 5) + (<usize>first / BLOCK) * block;
-      mix(scores + <usize>(row - from) * stride + (<usize>first << 2), count, values, headBytes, outputOf(args, row, head));
+      const run = slotOf(args, row) + inSlot + ptr(args, 5) + (<usize>first / BLOCK) * block;
+      const weights = scores + <usize>(row - from) * stride + (<usize>first << 2);
+      if (isInteger<T>()) scaleWeights(weights, scaleOf<T>(run, headDim, 0));
+      mix<T>(weights, count, run, headDim, outputOf(args, row, head));
     }
   }
   for (let row = from; row < to; row++) {
     const factor = v128.load32_splat(partial + (<usize>(row - from) << 2));
     const output = outputOf(args, row, head);
-    for (let i: usize = 0; i < headBytes; i += 16) v128.store(output + i, f32x4.mul(v128.load(output + i), factor));
+    for (let i: usize = 0; i < headDim << 2; i += 16) v128.store(output + i, f32x4.mul(v128.load(output + i), factor));
   }
+}
+
+/** Sixteen weights times the scales of their positions; what lies behind the last position is not used. */
+function scaleWeights(weights: usize, scales: usize): void {
+  for (let i: usize = 0; i < 64; i += 16) v128.store(weights + i, f32x4.mul(v128.load(weights + i), v128.load(scales + i)));
+}
+
+/** Four numbers of type T as float32. */
+// @ts-ignore: decorator
+@inline
+function four<T>(at: usize): v128 {
+  return isInteger<T>() ? f32x4.convert_i32x4_s(v128.load16x4_s(at)) : v128.load(at);
 }
 
 // @ts-ignore: decorator
@@ -110,7 +170,7 @@ function outputOf(args: usize, row: i32, head: i32): usize {
 }
 
 // Products of a query with the keys of 4 positions, each as 8 partial sums. Positions behind the last are computed and dropped.
-function partialScores(query: usize, key: usize, headBytes: usize, to: usize): void {
+function partialScores<T>(query: usize, key: usize, headDim: usize, to: usize): void {
   let a0 = f32x4.splat(0);
   let a1 = a0;
   let b0 = a0;
@@ -119,21 +179,26 @@ function partialScores(query: usize, key: usize, headBytes: usize, to: usize): v
   let c1 = a0;
   let d0 = a0;
   let d1 = a0;
-  const second = key + headBytes;
-  const third = second + headBytes;
-  const fourth = third + headBytes;
-  const end = headBytes & ~31;
-  for (let i: usize = 0; i < end; i += 32) {
-    const q0 = v128.load(query + i);
-    const q1 = v128.load(query + i, 16);
-    a0 = f32x4.relaxed_madd(q0, v128.load(key + i), a0);
-    a1 = f32x4.relaxed_madd(q1, v128.load(key + i, 16), a1);
-    b0 = f32x4.relaxed_madd(q0, v128.load(second + i), b0);
-    b1 = f32x4.relaxed_madd(q1, v128.load(second + i, 16), b1);
-    c0 = f32x4.relaxed_madd(q0, v128.load(third + i), c0);
-    c1 = f32x4.relaxed_madd(q1, v128.load(third + i, 16), c1);
-    d0 = f32x4.relaxed_madd(q0, v128.load(fourth + i), d0);
-    d1 = f32x4.relaxed_madd(q1, v128.load(fourth + i, 16), d1);
+  const bytes = headDim * sizeof<T>();
+  let second = key + bytes;
+  let third = second + bytes;
+  let fourth = third + bytes;
+  const step = 4 * sizeof<T>();
+  for (const end = query + ((headDim & ~7) << 2); query < end; query += 32) {
+    const q0 = v128.load(query);
+    const q1 = v128.load(query, 16);
+    a0 = f32x4.relaxed_madd(q0, four<T>(key), a0);
+    a1 = f32x4.relaxed_madd(q1, four<T>(key + step), a1);
+    b0 = f32x4.relaxed_madd(q0, four<T>(second), b0);
+    b1 = f32x4.relaxed_madd(q1, four<T>(second + step), b1);
+    c0 = f32x4.relaxed_madd(q0, four<T>(third), c0);
+    c1 = f32x4.relaxed_madd(q1, four<T>(third + step), c1);
+    d0 = f32x4.relaxed_madd(q0, four<T>(fourth), d0);
+    d1 = f32x4.relaxed_madd(q1, four<T>(fourth + step), d1);
+    key += 2 * step;
+    second += 2 * step;
+    third += 2 * step;
+    fourth += 2 * step;
   }
   v128.store(to, a0);
   v128.store(to, a1, 16);
@@ -143,12 +208,12 @@ function partialScores(query: usize, key: usize, headBytes: usize, to: usize): v
   v128.store(to, c1, 80);
   v128.store(to, d0, 96);
   v128.store(to, d1, 112);
-  if (end == headBytes) return;
-  const q = v128.load(query + end);
-  v128.store(to, f32x4.relaxed_madd(q, v128.load(key + end), v128.load(to)));
-  v128.store(to, f32x4.relaxed_madd(q, v128.load(second + end), v128.load(to, 32)), 32);
-  v128.store(to, f32x4.relaxed_madd(q, v128.load(third + end), v128.load(to, 64)), 64);
-  v128.store(to, f32x4.relaxed_madd(q, v128.load(fourth + end), v128.load(to, 96)), 96);
+  if ((headDim & 7) == 0) return;
+  const q = v128.load(query);
+  v128.store(to, f32x4.relaxed_madd(q, four<T>(key), v128.load(to)));
+  v128.store(to, f32x4.relaxed_madd(q, four<T>(second), v128.load(to, 32)), 32);
+  v128.store(to, f32x4.relaxed_madd(q, four<T>(third), v128.load(to, 64)), 64);
+  v128.store(to, f32x4.relaxed_madd(q, four<T>(fourth), v128.load(to, 96)), 96);
 }
 
 /** The sums of four times 8 numbers. */
@@ -189,11 +254,13 @@ function softmaxUnscaled(scores: usize, length: i32): f32 {
 }
 
 // Adds the values of some positions, weighted, to the output: 32 numbers of the head at a time, then 4.
-function mix(weights: usize, count: i32, values: usize, headBytes: usize, output: usize): void {
+function mix<T>(weights: usize, count: i32, values: usize, headDim: usize, output: usize): void {
   const end = weights + (<usize>count << 2);
+  const bytes = headDim * sizeof<T>();
+  const step = 4 * sizeof<T>();
   let i: usize = 0;
-  for (; i + 128 <= headBytes; i += 128) {
-    const to = output + i;
+  for (; i + 32 <= headDim; i += 32) {
+    const to = output + (i << 2);
     let a0 = v128.load(to);
     let a1 = v128.load(to, 16);
     let a2 = v128.load(to, 32);
@@ -202,18 +269,18 @@ function mix(weights: usize, count: i32, values: usize, headBytes: usize, output
     let a5 = v128.load(to, 80);
     let a6 = v128.load(to, 96);
     let a7 = v128.load(to, 112);
-    let value = values + i;
+    let value = values + i * sizeof<T>();
     for (let at = weights; at < end; at += 4) {
       const w = v128.load32_splat(at);
-      a0 = f32x4.relaxed_madd(w, v128.load(value), a0);
-      a1 = f32x4.relaxed_madd(w, v128.load(value, 16), a1);
-      a2 = f32x4.relaxed_madd(w, v128.load(value, 32), a2);
-      a3 = f32x4.relaxed_madd(w, v128.load(value, 48), a3);
-      a4 = f32x4.relaxed_madd(w, v128.load(value, 64), a4);
-      a5 = f32x4.relaxed_madd(w, v128.load(value, 80), a5);
-      a6 = f32x4.relaxed_madd(w, v128.load(value, 96), a6);
-      a7 = f32x4.relaxed_madd(w, v128.load(value, 112), a7);
-      value += headBytes;
+      a0 = f32x4.relaxed_madd(w, four<T>(value), a0);
+      a1 = f32x4.relaxed_madd(w, four<T>(value + step), a1);
+      a2 = f32x4.relaxed_madd(w, four<T>(value + 2 * step), a2);
+      a3 = f32x4.relaxed_madd(w, four<T>(value + 3 * step), a3);
+      a4 = f32x4.relaxed_madd(w, four<T>(value + 4 * step), a4);
+      a5 = f32x4.relaxed_madd(w, four<T>(value + 5 * step), a5);
+      a6 = f32x4.relaxed_madd(w, four<T>(value + 6 * step), a6);
+      a7 = f32x4.relaxed_madd(w, four<T>(value + 7 * step), a7);
+      value += bytes;
     }
     v128.store(to, a0);
     v128.store(to, a1, 16);
@@ -224,13 +291,14 @@ function mix(weights: usize, count: i32, values: usize, headBytes: usize, output
     v128.store(to, a6, 96);
     v128.store(to, a7, 112);
   }
-  for (; i < headBytes; i += 16) {
-    let a = v128.load(output + i);
-    let value = values + i;
+  for (; i < headDim; i += 4) {
+    const to = output + (i << 2);
+    let a = v128.load(to);
+    let value = values + i * sizeof<T>();
     for (let at = weights; at < end; at += 4) {
-      a = f32x4.relaxed_madd(v128.load32_splat(at), v128.load(value), a);
-      value += headBytes;
+      a = f32x4.relaxed_madd(v128.load32_splat(at), four<T>(value), a);
+      value += bytes;
     }
-    v128.store(output + i, a);
+    v128.store(to, a);
   }
 }

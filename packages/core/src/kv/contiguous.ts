@@ -3,7 +3,8 @@ import type { KvCache, KvLayout } from './kvCache.ts';
 
 /** Bytes that one token takes in the cache: keys and values of all layers. */
 export function bytesPerToken(layout: KvLayout): number {
-  return layout.layers * 2 * layout.kvHeads * layout.headDim * Float32Array.BYTES_PER_ELEMENT;
+  const bytesPerHead = layout.elementType === 'int16' ? layout.headDim * 2 + 4 : layout.headDim * 4;
+  return layout.layers * 2 * layout.kvHeads * bytesPerHead;
 }
 
 /** The default cache: each slot owns one contiguous range for the whole context. */

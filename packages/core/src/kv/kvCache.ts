@@ -7,7 +7,8 @@ export interface KvLayout {
   readonly slots: number;
   /** Tokens per slot. */
   readonly capacity: number;
-  readonly elementType: 'float32';
+  /** `int16`: with a float32 scale per token and head. */
+  readonly elementType: 'float32' | 'int16';
 }
 
 export interface KvBytes {

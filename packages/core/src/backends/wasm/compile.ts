@@ -16,7 +16,7 @@ import {
 } from './lower/core.ts';
 import { lowerGroup, lowerOutputMajor } from './lower/linear.ts';
 import { groupLinears, isOutputMajor, type LinearGroup } from './packing/groups.ts';
-import type { Precision } from './packing/sections.ts';
+import type { KvPrecision, Precision } from './packing/sections.ts';
 import { placeValues } from './values.ts';
 import type { Weights } from './weights.ts';
 
@@ -59,6 +59,7 @@ interface Shared {
   readonly arena: Arena;
   readonly tables: ReturnType<typeof constantTables>;
   readonly precision: Precision;
+  readonly kv: KvPrecision;
   readonly contextLength: number;
   readonly batch: WasmLayout['batch'];
   readonly rowCount: number;
@@ -69,8 +70,7 @@ export function compileSteps(
   graph: Graph,
   weights: Weights,
   arena: Arena,
-  threads: number,
-  precision: Precision,
+  { threads, precision, kv }: { threads: number; precision: Precision; kv: KvPrecision },
   options: CompileOptions,
 ): Compiled {
   const maxRows = Math.ceil(options.maxRows / 4) * 4;
@@ -86,7 +86,7 @@ export function compileSteps(
   };
   const infos = checkGraph(graph);
   const shared: Shared = {
-    ...{ graph, infos, groups: groupLinears(graph, infos), weights, arena, precision, batch },
+    ...{ graph, infos, groups: groupLinears(graph, infos), weights, arena, precision, kv, batch },
     tables: constantTables(arena),
     contextLength: options.contextLength,
     rowCount: int32(1),
@@ -133,7 +133,7 @@ function mapPlaces(places: ReadonlyMap<string, WasmValue & { words: number }>, b
 }
 
 function lowerAll(
-  { graph, infos, groups, weights, arena, tables, precision, contextLength, batch, rowCount }: Shared,
+  { graph, infos, groups, weights, arena, tables, precision, kv, contextLength, batch, rowCount }: Shared,
   values: ThreadSteps['values'],
   sizes: Pick<WasmLayout, 'threads' | 'maxRows' | 'oneRow'>,
   commonScratch: Scratch,
@@ -174,7 +174,7 @@ function lowerAll(
           tables.float32(`rope ${op.base} ${op.rotaryDim}`, () => ropeTable(op, contextLength)),
         );
       case 'attention':
-        return lowerAttention(op, layout);
+        return lowerAttention(op, layout, kv);
       case 'gatedAct':
         return lowerGatedAct(op, layout);
       case 'add':

@@ -7,8 +7,8 @@ import { createArena } from './arena.ts';
 import { compileSteps } from './compile.ts';
 import { control, sharedMilliseconds, TIMES_HEADER } from './control.ts';
 import { compileModule, type VectorBits } from './kernelModules.ts';
-import { kvPositions } from './lower/core.ts';
-import type { Precision } from './packing/sections.ts';
+import { kvBytes } from './lower/core.ts';
+import type { KvPrecision, Precision } from './packing/sections.ts';
 import { startPool } from './pool.ts';
 import { link, type Program } from './program.ts';
 import { loadWeights } from './weights.ts';
@@ -16,6 +16,7 @@ import { loadWeights } from './weights.ts';
 export interface WasmSettings {
   threads: number;
   precision: Precision;
+  kv: KvPrecision;
   profile: boolean;
   vectorBits: VectorBits;
 }
@@ -29,7 +30,7 @@ export async function compileWasm(graph: Graph, settings: WasmSettings, options:
   const controlAt = arena.allocate(control.bytes, 'control');
   const timesAt = settings.profile ? arena.allocate(PROFILE_ENTRIES * 8, 'profile') : 0;
   const weights = await loadWeights(graph, arena, settings.precision, options);
-  const compiled = compileSteps(graph, weights, arena, settings.threads, settings.precision, options);
+  const compiled = compileSteps(graph, weights, arena, settings, options);
   const linked = link(compiled, arena, options.maxRows);
   const plain = { manyRows: linked.manyRows([]), oneRow: linked.oneRow([]) };
 
@@ -40,9 +41,9 @@ export async function compileWasm(graph: Graph, settings: WasmSettings, options:
     headDim,
     slots: options.slots,
     capacity: options.contextLength,
-    elementType: 'float32',
+    elementType: settings.kv,
   });
-  const slotBytes = layers * 2 * kvPositions(options.contextLength) * kvHeads * headDim * 4;
+  const slotBytes = layers * 2 * kvBytes(options.contextLength, kvHeads, headDim, settings.kv);
   const slotBases = new Int32Array(memory.buffer, compiled.batch.slotBases, options.slots);
   for (let slot = 0; slot < options.slots; slot++) slotBases[slot] = arena.allocate(slotBytes, `KV slot ${slot}`);
 

@@ -4,13 +4,15 @@ import { isCustom } from '../../ops/op.ts';
 import type { Backend } from '../backend.ts';
 import { compileWasm } from './executable.ts';
 import { type VectorBits, widestVectors } from './kernelModules.ts';
-import type { Precision } from './packing/sections.ts';
+import type { KvPrecision, Precision } from './packing/sections.ts';
 
 export interface WasmOptions {
   /** Worker threads. Default: one per core. */
   threads?: number;
   /** `int8` (default): weights of 8 bits, activations of 16. `float32`: precise, four times the memory, slower. */
   precision?: Precision;
+  /** How keys and values are kept. `float32` (default), or `int16` with a scale per token and head: half the memory. */
+  kv?: KvPrecision;
   /** Keep times per op and layer. Default false. */
   profile?: boolean;
   /**
@@ -38,11 +40,15 @@ export function wasm(options: WasmOptions = {}): Backend {
   if (precision !== 'int8' && precision !== 'float32') {
     throw new LlmoptError('LLMOPT_OPTION_INVALID', `precision is "${precision}"; "int8" and "float32" are allowed.`);
   }
+  const kv = options.kv ?? 'float32';
+  if (kv !== 'float32' && kv !== 'int16') {
+    throw new LlmoptError('LLMOPT_OPTION_INVALID', `kv is "${kv}"; "float32" and "int16" are allowed.`);
+  }
   const vectorBits = options.vectorBits ?? widestVectors;
   if (vectorBits !== 128 && vectorBits !== 256) {
     throw new LlmoptError('LLMOPT_OPTION_INVALID', `vectorBits is ${vectorBits}; 128 and 256 are allowed.`);
   }
-  const settings = { threads, precision, profile: options.profile ?? false, vectorBits };
+  const settings = { threads, precision, kv, profile: options.profile ?? false, vectorBits };
   return {
     name: 'wasm',
     settings,

@@ -1,7 +1,7 @@
 import type { AddOp, AttentionOp, EmbedOp, GatedActOp, RmsNormOp, RopeOp, SelectRowsOp } from '../../../ops/op.ts';
 import { float32Bits, type WasmCall, type WasmLayout } from '../abi.ts';
 import { headInt8Layout } from '../packing/layouts.ts';
-import type { Precision } from '../packing/sections.ts';
+import type { KvPrecision, Precision } from '../packing/sections.ts';
 
 // One function per op of core: the kernel calls it becomes. The words are documented beside each kernel in assembly/.
 
@@ -65,21 +65,24 @@ export function lowerRope(op: RopeOp, layout: WasmLayout, table: number): WasmCa
   ];
 }
 
-export function lowerAttention(op: AttentionOp, layout: WasmLayout): WasmCall[] {
+export function lowerAttention(op: AttentionOp, layout: WasmLayout, kv: KvPrecision): WasmCall[] {
   const query = layout.value(op.inputs.query);
   const key = layout.value(op.inputs.key);
   const value = layout.value(op.inputs.value);
   const output = layout.value(op.outputs.output);
   const { slots, positions, slotBases } = layout.batch;
   const rows = layout.rows(op.inputs.query);
-  const valuesOffset = kvPositions(layout.contextLength) * op.kvHeads * op.headDim * 4;
+  const valuesOffset = kvBytes(layout.contextLength, op.kvHeads, op.headDim, kv);
   const layerOffset = op.layer * 2 * valuesOffset;
   const place = [rows, slots, positions, slotBases, layerOffset, valuesOffset, op.kvHeads, op.headDim];
   const scoresStride = Math.ceil((layout.contextLength + 8) / 16) * 64;
   return [
-    { kernel: 'kvWrite', args: [...place, key.pointer, key.stride, value.pointer, value.stride] },
     {
-      kernel: 'attention',
+      kernel: kv === 'int16' ? 'kvWriteInt16' : 'kvWrite',
+      args: [...place, key.pointer, key.stride, value.pointer, value.stride],
+    },
+    {
+      kernel: kv === 'int16' ? 'attentionInt16' : 'attention',
       split: true,
       args: [
         ...[...place, query.pointer, query.stride, output.pointer, output.stride, op.heads, float32Bits(op.scale)],
@@ -89,9 +92,10 @@ export function lowerAttention(op: AttentionOp, layout: WasmLayout): WasmCall[] 
   ];
 }
 
-/** Positions that a slot has room for: keys and values lie in blocks of 16 positions. */
-export function kvPositions(contextLength: number): number {
-  return Math.ceil(contextLength / 16) * 16;
+/** Bytes of the keys, or of the values, of a layer and slot: blocks of 16 positions, in int16 with a scale per position and head. */
+export function kvBytes(contextLength: number, kvHeads: number, headDim: number, kv: KvPrecision): number {
+  const positions = Math.ceil(contextLength / 16) * 16;
+  return positions * kvHeads * (kv === 'int16' ? headDim * 2 + 4 : headDim * 4);
 }
 
 export function lowerGatedAct(op: GatedActOp, layout: WasmLayout): WasmCall[] {

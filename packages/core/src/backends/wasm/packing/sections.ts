@@ -12,6 +12,9 @@ import {
 
 export type Precision = 'int8' | 'float32';
 
+/** How keys and values are kept. */
+export type KvPrecision = 'float32' | 'int16';
+
 /** One block of packed weights, and how to fill it. */
 export interface Section {
   /** All that its bytes depend on, within the model. */
