@@ -1,3 +1,6 @@
+/** Threads that the control block has room for. */
+export const MAX_THREADS = 64;
+
 /** int32 words at the start of the control block, shared by the main thread and the workers. */
 export const control = {
   /** Raised by the main thread to start a step. */
@@ -14,7 +17,10 @@ export const control = {
   timing: 6,
   /** Three words of the barrier: arrived, generation, sleepers. */
   barrier: 16,
-  bytes: 128,
+  /** Words of each thread's own at the barrier, and from one thread's to the next's. */
+  patience: 32,
+  patienceStride: 16,
+  bytes: 128 + MAX_THREADS * 64,
 } as const;
 
 /** Numbers in front of the sums per profile entry. */

@@ -2,6 +2,7 @@ import { availableParallelism } from 'node:os';
 import { LlmoptError } from '../../errors.ts';
 import { isCustom } from '../../ops/op.ts';
 import type { Backend } from '../backend.ts';
+import { MAX_THREADS } from './control.ts';
 import { compileWasm } from './executable.ts';
 import { type VectorBits, widestVectors } from './kernelModules.ts';
 import type { KvPrecision, Precision } from './packing/sections.ts';
@@ -21,8 +22,6 @@ export interface WasmOptions {
    */
   vectorBits?: VectorBits;
 }
-
-const MAX_THREADS = 64;
 
 /**
  * The CPU backend: WebAssembly SIMD kernels on worker threads over one shared memory. The event loop stays free while it computes.

@@ -7,8 +7,9 @@ const data = workerData as WorkerData;
 const { memory, thread, threads } = data;
 const instances = data.modules.map((module) => new WebAssembly.Instance(module, { env: { memory } }));
 const kernels = data.kernels.map(({ module, name }) => instances[module]!.exports[name] as Kernel);
-const barrier = instances[0]!.exports.barrier as (at: number, threads: number) => void;
+const barrier = instances[0]!.exports.barrier as (at: number, threads: number, patience: number) => void;
 const barrierAt = data.control + control.barrier * 4;
+const patience = data.control + (control.patience + control.patienceStride * thread) * 4;
 const state = new Int32Array(memory.buffer, data.control, control.bytes / 4);
 
 // Long enough to catch the next step of a busy executable, short enough to cost an idle one nothing.
@@ -31,7 +32,7 @@ function call(words: Int32Array, at: number): void {
   const kernel = kernels[words[at]!]!;
   if (mode & callMode.alone) kernel(words[at + 1]!, 0, 1);
   else kernel(words[at + 1]!, thread, threads);
-  if (!(mode & callMode.open)) barrier(barrierAt, threads);
+  if (!(mode & callMode.open)) barrier(barrierAt, threads, patience);
 }
 
 function run(words: Int32Array, from: number, calls: number): void {
