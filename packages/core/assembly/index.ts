@@ -6,5 +6,6 @@ export { headInt8 } from './headInt8';
 export { linearInt8, linearInt8Sparse } from './linearInt8';
 export { headFloat32, linearFloat32, maskChannels } from './linearFloat32';
 export { quantize, quantizePairs } from './quantize';
+export { readMemory } from './readMemory';
 export { rmsNorm } from './rmsNorm';
 export { rope } from './rope';

@@ -1,10 +1,10 @@
-import { availableParallelism } from 'node:os';
 import { LlmoptError } from '../../errors.ts';
 import { isCustom } from '../../ops/op.ts';
 import type { Backend } from '../backend.ts';
 import { compileWasm } from './executable.ts';
-import { type VectorBits, widestVectors } from './kernelModules.ts';
+import type { VectorBits } from './kernelModules.ts';
 import type { Precision } from './packing/sections.ts';
+import { resolveThreads, resolveVectorBits } from './settings.ts';
 
 export interface WasmOptions {
   /** Worker threads. Default: one per core. */
@@ -20,27 +20,16 @@ export interface WasmOptions {
   vectorBits?: VectorBits;
 }
 
-const MAX_THREADS = 64;
-
 /**
  * The CPU backend: WebAssembly SIMD kernels on worker threads over one shared memory. The event loop stays free while it computes.
  * @throws LLMOPT_OPTION_INVALID
  */
 export function wasm(options: WasmOptions = {}): Backend {
-  const threads = options.threads ?? Math.min(availableParallelism(), MAX_THREADS);
+  const threads = resolveThreads(options.threads);
+  const vectorBits = resolveVectorBits(options.vectorBits);
   const precision = options.precision ?? 'int8';
-  if (!Number.isInteger(threads) || threads < 1 || threads > MAX_THREADS) {
-    throw new LlmoptError(
-      'LLMOPT_OPTION_INVALID',
-      `threads is ${threads}; a whole number from 1 to ${MAX_THREADS} is allowed.`,
-    );
-  }
   if (precision !== 'int8' && precision !== 'float32') {
     throw new LlmoptError('LLMOPT_OPTION_INVALID', `precision is "${precision}"; "int8" and "float32" are allowed.`);
-  }
-  const vectorBits = options.vectorBits ?? widestVectors;
-  if (vectorBits !== 128 && vectorBits !== 256) {
-    throw new LlmoptError('LLMOPT_OPTION_INVALID', `vectorBits is ${vectorBits}; 128 and 256 are allowed.`);
   }
   const settings = { threads, precision, profile: options.profile ?? false, vectorBits };
   return {
