@@ -6,6 +6,7 @@ export type {
   CompileOptions,
   Executable,
   ForwardResult,
+  KernelProfile,
   MemoryReport,
   Profile,
 } from './backends/backend.ts';
@@ -19,6 +20,7 @@ export {
   type WasmLayout,
   type WasmModule,
   type WasmValue,
+  type WasmWork,
 } from './backends/wasm/abi.ts';
 export { type WasmOptions, wasm } from './backends/wasm/index.ts';
 export { measureReadBandwidth, type ReadBandwidthOptions } from './backends/wasm/readBandwidth.ts';
