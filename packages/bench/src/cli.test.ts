@@ -91,6 +91,7 @@ describe('llmopt-bench', () => {
     expect(result.incomplete ?? false).toBe(false);
     expect(result.arms.map(({ name }) => name)).toEqual(['baseline', 'optimized']);
     expect(result.comparison?.decodeSpeedup?.n).toBe(8);
+    expect(result.system.memoryBandwidthGBs).toBeGreaterThan(0);
     for (const arm of result.arms) {
       expect(arm.runs).toHaveLength(8);
       expect(arm.runs.every((run) => run.outputTokens === 8)).toBe(true);

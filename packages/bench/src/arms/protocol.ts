@@ -47,6 +47,8 @@ export interface ArmCalls {
   profile: { input: { prompt: number; steps: number }; output: Profile | undefined };
   /** CPU time that the process has used since its start. */
   cpu: { input: undefined; output: { userSeconds: number; systemSeconds: number } };
+  /** GB/s at which the backend's threads read memory. Needs no model. */
+  bandwidth: { input: { threads: number | undefined }; output: number };
   quality: {
     input: { baseline: ArmSpec; optimized: ArmSpec; text: string; maxTokens: number; seed: number };
     output: QualityReport;
