@@ -1,4 +1,4 @@
-import { LlmoptError, type Profile } from '@llmopt/core';
+import { type KernelProfile, LlmoptError, type Profile } from '@llmopt/core';
 import type { Ratio } from '@llmopt/schema';
 import { pairedRatio, verdictOf } from '../statistics/ratio.ts';
 import { type Summary, summarize } from '../statistics/summary.ts';
@@ -27,10 +27,37 @@ export type ProfileFigures = {
   kernels: KernelFigures[];
 };
 
-export const sum = (numbers: readonly number[]) => numbers.reduce((total, number) => total + number, 0);
+const sum = (numbers: readonly number[]) => numbers.reduce((total, number) => total + number, 0);
 
-/** A profile as figures per call and per step. */
-export function profileFigures(name: string, { steps, stepMilliseconds, kernels }: Profile): ProfileFigures {
+type Times = Pick<Profile, 'steps' | 'stepMilliseconds' | 'kernels'>;
+
+/** The sum of those in the middle by time: what the system takes its time for is in the slowest ones, and would count for a kernel. */
+export function middleHalf(profiles: readonly Times[]): Times {
+  const sorted = profiles.toSorted((a, b) => a.stepMilliseconds - b.stepMilliseconds);
+  const outside = Math.floor(sorted.length / 4);
+  const kernels = new Map<string, KernelProfile>();
+  const middle = sorted.slice(outside, sorted.length - outside);
+  for (const entry of middle.flatMap((profile) => profile.kernels)) {
+    const key = `${entry.kernel} ${entry.shape}`;
+    const { calls = 0, milliseconds = 0, bytes = 0, operations = 0 } = kernels.get(key) ?? {};
+    kernels.set(key, {
+      ...entry,
+      calls: calls + entry.calls,
+      milliseconds: milliseconds + entry.milliseconds,
+      bytes: bytes + entry.bytes,
+      operations: operations + entry.operations,
+    });
+  }
+  return {
+    steps: sum(middle.map(({ steps }) => steps)),
+    stepMilliseconds: sum(middle.map(({ stepMilliseconds }) => stepMilliseconds)),
+    kernels: [...kernels.values()],
+  };
+}
+
+/** Profiles of equal work as figures per call and per step. */
+export function profileFigures(name: string, profiles: readonly Times[]): ProfileFigures {
+  const { steps, stepMilliseconds, kernels } = middleHalf(profiles);
   const used = kernels.filter(({ calls }) => calls > 0);
   const figures = used.map(({ kernel, shape, calls, milliseconds, bytes, operations }): KernelFigures => {
     const figure = {

@@ -1,4 +1,4 @@
-import { type Graph, LlmoptError } from '@llmopt/core';
+import { type Graph, LlmoptError, type Profile } from '@llmopt/core';
 import { larosa } from '@llmopt/larosa';
 import type { BenchmarkResult, Ratio } from '@llmopt/schema';
 import { measureBandwidth } from '../bandwidth.ts';
@@ -18,6 +18,7 @@ const prefillTokens = 512;
 const prefillBudgetMs = 90_000;
 const leastPrefills = 5;
 const profiledSteps = 30;
+const profiledPrefills = 5;
 
 /** What `llmopt-bench kernels` measures. Times in milliseconds; bytes and operations per second in units of 10^9. */
 export type KernelsResult = {
@@ -139,11 +140,16 @@ async function measureProfiles(session: Session): Promise<ProfileFigures[]> {
   for (const variant of variantsOf(session.settings)) {
     const runner = await openVariant(variant, session, { slots: 1, profile: true });
     try {
-      const add = async (name: string, work: () => Promise<unknown>) =>
-        profiles.push(profileFigures(`${variant.name}, ${name}`, await runner.profileOf(work)));
-      await runner.decode(1, 3);
-      await add('decode', () => runner.decode(1, profiledSteps));
-      if (variant.sparsity === undefined) await add('prefill', () => runner.prefill());
+      const add = async (name: string, count: number, work: () => Promise<unknown>) => {
+        const parts: Profile[] = [];
+        for (let part = 0; part < count; part++) {
+          session.reporter.progress(part / count, name);
+          parts.push(await runner.profileOf(work));
+        }
+        profiles.push(profileFigures(`${variant.name}, ${name}`, parts));
+      };
+      await add('decode', profiledSteps, () => runner.decode(1, 1));
+      if (variant.sparsity === undefined) await add('prefill', profiledPrefills, () => runner.prefill());
     } finally {
       await runner.dispose();
     }
