@@ -29,38 +29,84 @@ function copyHead(to: usize, from: usize, bytes: usize): void {
   for (let i: usize = 0; i < bytes; i += 16) v128.store(to + i, v128.load(from + i));
 }
 
-// One thread computes one head of one row, over all positions in order: the sums do not depend on the number of threads or rows.
-// Threads divide the heads, and then the rows.
+// Rows that go through a run of keys or values together, while it is in the first-level cache.
+const GROUP: i32 = 8;
+
+// One thread computes one head of a row, over all positions in order: the sums do not depend on the number of threads or rows.
+// Threads divide the heads, and then groups of rows.
 // words: rows*, slots*, positions*, slotBases*, layerOffset, valuesOffset, kvHeads, headDim, query, queryStride, output, outputStride,
 //        heads, scale, scores, scoresStride
-// Scores of a thread: 128 bytes of partial sums, then float32 per position with room for 8 more.
+// Scores of a thread: 8 rows of float32 per position, with room for 8 more, scoresStride bytes apart; then 128 bytes of partial sums.
 export function attention(args: usize, thread: i32, threads: i32): void {
   const rows = load<i32>(ptr(args, 0));
+  const groups = (rows + GROUP - 1) / GROUP;
+  const units = groups * int(args, 12);
+  const end = (units * (thread + 1)) / threads;
+  for (let unit = (units * thread) / threads; unit < end; unit++) {
+    const from = (unit % groups) * GROUP;
+    groupOfRows(args, from, min<i32>(from + GROUP, rows), unit / groups, thread);
+  }
+}
+
+function groupOfRows(args: usize, from: i32, to: i32, head: i32, thread: i32): void {
   const headBytes = ptr(args, 7) << 2;
-  const heads = int(args, 12);
-  const perKvHead = heads / int(args, 6);
-  const scale = f32x4.splat(float(args, 13));
-  const partial = ptr(args, 14) + <usize>thread * ptr(args, 15);
-  const scores = partial + 128;
   const run = headBytes * BLOCK;
   const block = run * ptr(args, 6);
-  const end = (rows * heads * (thread + 1)) / threads;
-  for (let unit = (rows * heads * thread) / threads; unit < end; unit++) {
-    const row = <usize>(unit % rows);
-    const head = unit / rows;
-    const slot = <usize>load<i32>(ptr(args, 1) + (row << 2));
-    const length = load<i32>(ptr(args, 2) + (row << 2)) + 1;
-    const keys = ptr(ptr(args, 3), slot) + ptr(args, 4) + <usize>(head / perKvHead) * run;
-    const query = ptr(args, 8) + row * ptr(args, 9) + <usize>head * headBytes;
-    const output = ptr(args, 10) + row * ptr(args, 11) + <usize>head * headBytes;
-    for (let position = 0; position < length; position += 4) {
-      const key = keys + (<usize>position / BLOCK) * block + (<usize>position % BLOCK) * headBytes;
-      partialScores(query, key, headBytes, partial);
-      v128.store(scores + (<usize>position << 2), f32x4.mul(sumEach(partial), scale));
+  const scale = f32x4.splat(float(args, 13));
+  const stride = ptr(args, 15);
+  const scores = ptr(args, 14) + <usize>thread * (stride * GROUP + 128);
+  const partial = scores + stride * GROUP;
+  const inSlot = ptr(args, 4) + <usize>(head / (int(args, 12) / int(args, 6))) * run;
+  let longest = 0;
+  for (let row = from; row < to; row++) longest = max<i32>(longest, lengthOf(args, row));
+  for (let first = 0; first < longest; first += <i32>BLOCK) {
+    for (let row = from; row < to; row++) {
+      const query = ptr(args, 8) + <usize>row * ptr(args, 9) + <usize>head * headBytes;
+      const last = min<i32>(lengthOf(args, row), first + <i32>BLOCK);
+      let key = slotOf(args, row) + inSlot + (<usize>first / BLOCK) * block;
+      for (let position = first; position < last; position += 4) {
+        partialScores(query, key, headBytes, partial);
+        v128.store(scores + <usize>(row - from) * stride + (<usize>position << 2), f32x4.mul(sumEach(partial), scale));
+        key += headBytes << 2;
+      }
     }
-    const total = softmaxUnscaled(scores, length);
-    mix(scores, length, keys + ptr(args, 5), block, headBytes, <f32>1 / total, output);
   }
+  for (let row = from; row < to; row++) {
+    const sum = softmaxUnscaled(scores + <usize>(row - from) * stride, lengthOf(args, row));
+    store<f32>(partial + (<usize>(row - from) << 2), <f32>1 / sum);
+    memory.fill(outputOf(args, row, head), 0, headBytes);
+  }
+  for (let first = 0; first < longest; first += <i32>BLOCK) {
+    for (let row = from; row < to; row++) {
+      const count = min<i32>(lengthOf(args, row) - first, <i32>BLOCK);
+      if (count <= 0) continue;
+      const values = slotOf(args, row) + inSlot + ptr(args, 5) + (<usize>first / BLOCK) * block;
+      mix(scores + <usize>(row - from) * stride + (<usize>first << 2), count, values, headBytes, outputOf(args, row, head));
+    }
+  }
+  for (let row = from; row < to; row++) {
+    const factor = v128.load32_splat(partial + (<usize>(row - from) << 2));
+    const output = outputOf(args, row, head);
+    for (let i: usize = 0; i < headBytes; i += 16) v128.store(output + i, f32x4.mul(v128.load(output + i), factor));
+  }
+}
+
+// @ts-ignore: decorator
+@inline
+function lengthOf(args: usize, row: i32): i32 {
+  return load<i32>(ptr(args, 2) + (<usize>row << 2)) + 1;
+}
+
+// @ts-ignore: decorator
+@inline
+function slotOf(args: usize, row: i32): usize {
+  return ptr(ptr(args, 3), load<u32>(ptr(args, 1) + (<usize>row << 2)));
+}
+
+// @ts-ignore: decorator
+@inline
+function outputOf(args: usize, row: i32, head: i32): usize {
+  return ptr(args, 10) + <usize>row * ptr(args, 11) + <usize>head * (ptr(args, 7) << 2);
 }
 
 // Products of a query with the keys of 4 positions, each as 8 partial sums. Positions behind the last are computed and dropped.
@@ -80,14 +126,14 @@ function partialScores(query: usize, key: usize, headBytes: usize, to: usize): v
   for (let i: usize = 0; i < end; i += 32) {
     const q0 = v128.load(query + i);
     const q1 = v128.load(query + i, 16);
-    a0 = f32x4.add(a0, f32x4.mul(q0, v128.load(key + i)));
-    a1 = f32x4.add(a1, f32x4.mul(q1, v128.load(key + i, 16)));
-    b0 = f32x4.add(b0, f32x4.mul(q0, v128.load(second + i)));
-    b1 = f32x4.add(b1, f32x4.mul(q1, v128.load(second + i, 16)));
-    c0 = f32x4.add(c0, f32x4.mul(q0, v128.load(third + i)));
-    c1 = f32x4.add(c1, f32x4.mul(q1, v128.load(third + i, 16)));
-    d0 = f32x4.add(d0, f32x4.mul(q0, v128.load(fourth + i)));
-    d1 = f32x4.add(d1, f32x4.mul(q1, v128.load(fourth + i, 16)));
+    a0 = f32x4.relaxed_madd(q0, v128.load(key + i), a0);
+    a1 = f32x4.relaxed_madd(q1, v128.load(key + i, 16), a1);
+    b0 = f32x4.relaxed_madd(q0, v128.load(second + i), b0);
+    b1 = f32x4.relaxed_madd(q1, v128.load(second + i, 16), b1);
+    c0 = f32x4.relaxed_madd(q0, v128.load(third + i), c0);
+    c1 = f32x4.relaxed_madd(q1, v128.load(third + i, 16), c1);
+    d0 = f32x4.relaxed_madd(q0, v128.load(fourth + i), d0);
+    d1 = f32x4.relaxed_madd(q1, v128.load(fourth + i, 16), d1);
   }
   v128.store(to, a0);
   v128.store(to, a1, 16);
@@ -99,10 +145,10 @@ function partialScores(query: usize, key: usize, headBytes: usize, to: usize): v
   v128.store(to, d1, 112);
   if (end == headBytes) return;
   const q = v128.load(query + end);
-  v128.store(to, f32x4.add(v128.load(to), f32x4.mul(q, v128.load(key + end))));
-  v128.store(to, f32x4.add(v128.load(to, 32), f32x4.mul(q, v128.load(second + end))), 32);
-  v128.store(to, f32x4.add(v128.load(to, 64), f32x4.mul(q, v128.load(third + end))), 64);
-  v128.store(to, f32x4.add(v128.load(to, 96), f32x4.mul(q, v128.load(fourth + end))), 96);
+  v128.store(to, f32x4.relaxed_madd(q, v128.load(key + end), v128.load(to)));
+  v128.store(to, f32x4.relaxed_madd(q, v128.load(second + end), v128.load(to, 32)), 32);
+  v128.store(to, f32x4.relaxed_madd(q, v128.load(third + end), v128.load(to, 64)), 64);
+  v128.store(to, f32x4.relaxed_madd(q, v128.load(fourth + end), v128.load(to, 96)), 96);
 }
 
 /** The sums of four times 8 numbers. */
@@ -142,54 +188,49 @@ function softmaxUnscaled(scores: usize, length: i32): f32 {
   return sumLanes(sums);
 }
 
-// The values of all positions, weighted: 32 numbers of the head at a time, then 4.
-function mix(weights: usize, length: i32, values: usize, block: usize, headBytes: usize, factor: f32, output: usize): void {
-  const f = f32x4.splat(factor);
-  const end = weights + (<usize>length << 2);
+// Adds the values of some positions, weighted, to the output: 32 numbers of the head at a time, then 4.
+function mix(weights: usize, count: i32, values: usize, headBytes: usize, output: usize): void {
+  const end = weights + (<usize>count << 2);
   let i: usize = 0;
   for (; i + 128 <= headBytes; i += 128) {
-    let a0 = f32x4.splat(0);
-    let a1 = a0;
-    let a2 = a0;
-    let a3 = a0;
-    let a4 = a0;
-    let a5 = a0;
-    let a6 = a0;
-    let a7 = a0;
-    let value = values + i;
-    for (let at = weights, left = BLOCK; at < end; at += 4) {
-      const w = v128.load32_splat(at);
-      a0 = f32x4.add(a0, f32x4.mul(w, v128.load(value)));
-      a1 = f32x4.add(a1, f32x4.mul(w, v128.load(value, 16)));
-      a2 = f32x4.add(a2, f32x4.mul(w, v128.load(value, 32)));
-      a3 = f32x4.add(a3, f32x4.mul(w, v128.load(value, 48)));
-      a4 = f32x4.add(a4, f32x4.mul(w, v128.load(value, 64)));
-      a5 = f32x4.add(a5, f32x4.mul(w, v128.load(value, 80)));
-      a6 = f32x4.add(a6, f32x4.mul(w, v128.load(value, 96)));
-      a7 = f32x4.add(a7, f32x4.mul(w, v128.load(value, 112)));
-      left--;
-      value += left ? headBytes : block - headBytes * (BLOCK - 1);
-      left = left ? left : BLOCK;
-    }
     const to = output + i;
-    v128.store(to, f32x4.mul(a0, f));
-    v128.store(to, f32x4.mul(a1, f), 16);
-    v128.store(to, f32x4.mul(a2, f), 32);
-    v128.store(to, f32x4.mul(a3, f), 48);
-    v128.store(to, f32x4.mul(a4, f), 64);
-    v128.store(to, f32x4.mul(a5, f), 80);
-    v128.store(to, f32x4.mul(a6, f), 96);
-    v128.store(to, f32x4.mul(a7, f), 112);
+    let a0 = v128.load(to);
+    let a1 = v128.load(to, 16);
+    let a2 = v128.load(to, 32);
+    let a3 = v128.load(to, 48);
+    let a4 = v128.load(to, 64);
+    let a5 = v128.load(to, 80);
+    let a6 = v128.load(to, 96);
+    let a7 = v128.load(to, 112);
+    let value = values + i;
+    for (let at = weights; at < end; at += 4) {
+      const w = v128.load32_splat(at);
+      a0 = f32x4.relaxed_madd(w, v128.load(value), a0);
+      a1 = f32x4.relaxed_madd(w, v128.load(value, 16), a1);
+      a2 = f32x4.relaxed_madd(w, v128.load(value, 32), a2);
+      a3 = f32x4.relaxed_madd(w, v128.load(value, 48), a3);
+      a4 = f32x4.relaxed_madd(w, v128.load(value, 64), a4);
+      a5 = f32x4.relaxed_madd(w, v128.load(value, 80), a5);
+      a6 = f32x4.relaxed_madd(w, v128.load(value, 96), a6);
+      a7 = f32x4.relaxed_madd(w, v128.load(value, 112), a7);
+      value += headBytes;
+    }
+    v128.store(to, a0);
+    v128.store(to, a1, 16);
+    v128.store(to, a2, 32);
+    v128.store(to, a3, 48);
+    v128.store(to, a4, 64);
+    v128.store(to, a5, 80);
+    v128.store(to, a6, 96);
+    v128.store(to, a7, 112);
   }
   for (; i < headBytes; i += 16) {
-    let a = f32x4.splat(0);
+    let a = v128.load(output + i);
     let value = values + i;
-    for (let at = weights, left = BLOCK; at < end; at += 4) {
-      a = f32x4.add(a, f32x4.mul(v128.load32_splat(at), v128.load(value)));
-      left--;
-      value += left ? headBytes : block - headBytes * (BLOCK - 1);
-      left = left ? left : BLOCK;
+    for (let at = weights; at < end; at += 4) {
+      a = f32x4.relaxed_madd(v128.load32_splat(at), v128.load(value), a);
+      value += headBytes;
     }
-    v128.store(output + i, f32x4.mul(a, f));
+    v128.store(output + i, a);
   }
 }

@@ -8,35 +8,40 @@ const LINE: usize = 64;
 
 // words: rows*, quantized, quantizedStride, activationScales, weight, pairs, tiles, rowScales, bias (0: none), output, outputStride
 export function linearInt8(args: usize, thread: i32, threads: i32): void {
+  const tiles = int(args, 6);
+  const end = (tiles * (thread + 1)) / threads;
+  for (let tile = (tiles * thread) / threads; tile < end; tile++) {
+    tileOfRows(args, ptr(args, 4) + <usize>tile * ptr(args, 5) * LINE, <usize>tile);
+  }
+}
+
+/** The 32 outputs of a tile, for all rows; the words of linearInt8, but for where the tile's weights lie. */
+export function tileOfRows(args: usize, weight: usize, tile: usize): void {
   const rows = load<i32>(ptr(args, 0));
   const xStride = ptr(args, 2);
   const pairs = ptr(args, 5);
   const outputStride = ptr(args, 10);
-  const end = tileOf(args, thread + 1, threads);
-  for (let tile = tileOf(args, thread, threads); tile < end; tile++) {
-    const weight = ptr(args, 4) + <usize>tile * pairs * LINE;
-    const scales = ptr(args, 7) + (<usize>tile << 7);
-    const bias = ptr(args, 8) ? ptr(args, 8) + (<usize>tile << 7) : 0;
-    let x = ptr(args, 1);
-    let factor = ptr(args, 3);
-    let output = ptr(args, 9) + (<usize>tile << 7);
-    let row = 0;
-    for (; row + 4 <= rows; row += 4) {
-      fourRows(weight, x, xStride, pairs, factor, scales, bias, output, outputStride);
-      fourRows(weight + 32, x, xStride, pairs, factor, scales + 64, bias ? bias + 64 : 0, output + 64, outputStride);
-      x += xStride << 2;
-      factor += 16;
-      output += outputStride << 2;
-    }
-    if (row + 2 <= rows) {
-      twoRows(weight, x, xStride, pairs, factor, scales, bias, output, outputStride);
-      x += xStride << 1;
-      factor += 8;
-      output += outputStride << 1;
-      row += 2;
-    }
-    if (row < rows) oneRow(weight, x, pairs, factor, scales, bias, output);
+  const scales = ptr(args, 7) + (tile << 7);
+  const bias = ptr(args, 8) ? ptr(args, 8) + (tile << 7) : 0;
+  let x = ptr(args, 1);
+  let factor = ptr(args, 3);
+  let output = ptr(args, 9) + (tile << 7);
+  let row = 0;
+  for (; row + 4 <= rows; row += 4) {
+    fourRows(weight, x, xStride, pairs, factor, scales, bias, output, outputStride);
+    fourRows(weight + 32, x, xStride, pairs, factor, scales + 64, bias ? bias + 64 : 0, output + 64, outputStride);
+    x += xStride << 2;
+    factor += 16;
+    output += outputStride << 2;
   }
+  if (row + 2 <= rows) {
+    twoRows(weight, x, xStride, pairs, factor, scales, bias, output, outputStride);
+    x += xStride << 1;
+    factor += 8;
+    output += outputStride << 1;
+    row += 2;
+  }
+  if (row < rows) oneRow(weight, x, pairs, factor, scales, bias, output);
 }
 
 // One row of which only some pairs of channels are alive; the others' lines are not read.
@@ -52,10 +57,6 @@ export function linearInt8Sparse(args: usize, thread: i32, threads: i32): void {
     const weight = ptr(args, 5) + <usize>tile * ptr(args, 6) * LINE;
     oneSparseRow(weight, ptr(args, 1), ptr(args, 2), load<i32>(ptr(args, 3)), ptr(args, 4), ptr(args, 8) + at, bias, ptr(args, 10) + at);
   }
-}
-
-function tileOf(args: usize, thread: i32, threads: i32): i32 {
-  return (int(args, 6) * thread) / threads;
 }
 
 // @ts-ignore: decorator

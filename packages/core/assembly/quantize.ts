@@ -36,19 +36,46 @@ export function quantizePairs(args: usize, thread: i32, threads: i32): void {
   let to = ptr(args, 4) - 4;
   let offset = ptr(args, 5) - 4;
   let last: usize = -1;
+  let both: u32 = 0;
   for (let at = list + 4; at < end; at += 4) {
     const channel = load<usize>(at);
     const pair = channel >> 1;
-    if (pair != last) {
-      to += 4;
-      offset += 4;
-      store<u32>(to, 0);
-      store<u32>(offset, <u32>(pair << 6));
-      last = pair;
-    }
-    store<i16>(to + ((channel & 1) << 1), rounded(from, channelScales, channel, inverse));
+    const begins = pair != last;
+    const value = <u32>(<u16>rounded(from, channelScales, channel, inverse)) << ((channel & 1) << 4);
+    both = begins ? value : both | value;
+    to += <usize>begins << 2;
+    offset += <usize>begins << 2;
+    store<u32>(to, both);
+    store<u32>(offset, <u32>(pair << 6));
+    last = pair;
   }
   store<i32>(ptr(args, 6), <i32>((to + 4 - ptr(args, 4)) >> 2));
+}
+
+// The same for weights in records: the int16 of the alive channels, one behind the other, with the byte offset of each channel's record.
+// Padded with zeros to a multiple of 8, and 8 more offsets, which are read ahead.
+// words: rows* (0 or 1), input, channelScales (0: all 1), list, quantized, offsets, count*, scale, cap, recordBytes
+export function quantizeRecords(args: usize, thread: i32, threads: i32): void {
+  if (load<i32>(ptr(args, 0)) == 0) return;
+  const from = ptr(args, 1);
+  const channelScales = ptr(args, 2);
+  const list = ptr(args, 3);
+  const to = ptr(args, 4);
+  const offsets = ptr(args, 5);
+  const cap = float(args, 8);
+  const largest = largestOf(from, channelScales, list);
+  store<f32>(ptr(args, 7), largest / cap);
+  const inverse: f32 = largest > 0 ? cap / largest : 0;
+  const count = load<usize>(list);
+  for (let i: usize = 0; i < count; i++) {
+    const channel = load<usize>(list + ((i + 1) << 2));
+    store<i16>(to + (i << 1), rounded(from, channelScales, channel, inverse));
+    store<u32>(offsets + (i << 2), <u32>(channel * ptr(args, 9)));
+  }
+  const padded = (count + 7) & ~7;
+  for (let i = count; i < padded; i++) store<i16>(to + (i << 1), 0);
+  for (let i = count; i < padded + 8; i++) store<u32>(offsets + (i << 2), 0);
+  store<i32>(ptr(args, 6), <i32>padded);
 }
 
 // @ts-ignore: decorator
@@ -84,26 +111,40 @@ function largestOfAll(from: usize, channelScales: usize, width: i32): f32 {
 }
 
 function largestOf(from: usize, channelScales: usize, list: usize): f32 {
-  const count = load<i32>(list);
-  let largest: f32 = 0;
-  for (let i = 1; i <= count; i++) {
-    largest = max<f32>(largest, abs<f32>(scaled(from, channelScales, load<u32>(list + (<usize>i << 2)))));
+  const end = list + ((load<usize>(list) + 1) << 2);
+  let a: f32 = 0;
+  let b: f32 = 0;
+  let at = list + 4;
+  for (; at + 4 < end; at += 8) {
+    a = max<f32>(a, abs<f32>(scaled(from, channelScales, load<u32>(at))));
+    b = max<f32>(b, abs<f32>(scaled(from, channelScales, load<u32>(at, 4))));
   }
-  return largest;
+  if (at < end) a = max<f32>(a, abs<f32>(scaled(from, channelScales, load<u32>(at))));
+  return max<f32>(a, b);
 }
 
 function quantizeAll(from: usize, channelScales: usize, width: i32, inverse: f32, to: usize): void {
   const factor = f32x4.splat(inverse);
   let i = 0;
-  for (; i + 8 <= width; i += 8) {
+  for (; i + 16 <= width; i += 16) {
     const at = <usize>i << 2;
-    const a = i32x4.trunc_sat_f32x4_s(f32x4.nearest(f32x4.mul(scaled4(from, channelScales, at), factor)));
-    const b = i32x4.trunc_sat_f32x4_s(f32x4.nearest(f32x4.mul(scaled4(from, channelScales, at + 16), factor)));
-    v128.store(to + (<usize>i << 1), i16x8.narrow_i32x4_s(a, b));
+    const a = eight(from, channelScales, at, factor);
+    const b = eight(from, channelScales, at + 32, factor);
+    v128.store(to + (<usize>i << 1), a);
+    v128.store(to + (<usize>i << 1), b, 16);
   }
   for (; i < width; i++) store<i16>(to + (<usize>i << 1), rounded(from, channelScales, i, inverse));
   // Up to a whole group of 32.
   for (; i & 31; i++) store<i16>(to + (<usize>i << 1), 0);
+}
+
+// @ts-ignore: decorator
+@inline
+function eight(from: usize, channelScales: usize, at: usize, factor: v128): v128 {
+  return i16x8.narrow_i32x4_s(
+    i32x4.trunc_sat_f32x4_s(f32x4.nearest(f32x4.mul(scaled4(from, channelScales, at), factor))),
+    i32x4.trunc_sat_f32x4_s(f32x4.nearest(f32x4.mul(scaled4(from, channelScales, at + 16), factor))),
+  );
 }
 
 function scatter(from: usize, channelScales: usize, list: usize, inverse: f32, to: usize, width: i32): void {

@@ -1,5 +1,12 @@
 import { groupLinears, isOutputMajor } from '../src/backends/wasm/packing/groups.ts';
-import { headInt8Layout, packHeadInt8, packTilesInt8, tileInt8Layout } from '../src/backends/wasm/packing/layouts.ts';
+import {
+  headInt8Layout,
+  packHeadInt8,
+  packInt8,
+  tileInt8Layout,
+  tilePlace,
+} from '../src/backends/wasm/packing/layouts.ts';
+import { checkGraph } from '../src/graph/check.ts';
 import { type Graph, type Param, withParams } from '../src/graph/graph.ts';
 
 /** The graph with the weights that the int8 mode really uses: quantised, and turned back into float32 by plain loops. */
@@ -18,7 +25,7 @@ export async function quantizedGraph(graph: Graph): Promise<Graph> {
     const param = graph.params.get(op.params.weight)!;
     replace(op.params.weight, param.shape, throughHead(await param.read(), param.shape as [number, number]));
   }
-  for (const group of new Set(groupLinears(graph).values())) {
+  for (const group of new Set(groupLinears(graph, checkGraph(graph)).values())) {
     const weights = await Promise.all(group.ops.map((op) => graph.params.get(op.params.weight)!.read()));
     const all = new Float32Array(group.outputs * group.inputs);
     let at = 0;
@@ -40,15 +47,15 @@ export async function quantizedGraph(graph: Graph): Promise<Graph> {
 function throughTiles(weight: Float32Array, outputs: number, inputs: number): Float32Array {
   const layout = tileInt8Layout(outputs, inputs);
   const packed = new Uint8Array(layout.byteLength);
-  packTilesInt8(weight, new Float32Array(outputs), outputs, inputs, packed);
+  packInt8(weight, new Float32Array(outputs), outputs, inputs, false, packed);
   const bytes = new Int8Array(packed.buffer);
   const rowScales = new Float32Array(packed.buffer, layout.rowScales);
   const channelScales = new Float32Array(packed.buffer, layout.channelScales);
+  const place = tilePlace(outputs, inputs);
   return weight.map((_, at) => {
     const out = Math.floor(at / inputs);
     const channel = at % inputs;
-    const line = (out >> 5) * layout.pairs + (channel >> 1);
-    return bytes[line * 64 + (out & 31) * 2 + (channel & 1)]! * rowScales[out]! * channelScales[channel]!;
+    return bytes[place(out, channel)]! * rowScales[out]! * channelScales[channel]!;
   });
 }
 

@@ -1,5 +1,5 @@
-// Exact Top-K without sorting. The bits of |x| order like integers, so the K-th largest is found digit by digit (11, 11 and 9 bits)
-// from histograms; every digit after the first looks only at what shares the digits before.
+// Exact Top-K without sorting. The bits of |x| order like integers, so the border between kept and dropped is found by halving the
+// range of bits and counting how many numbers reach the middle.
 
 // @ts-ignore: decorator
 @inline
@@ -9,60 +9,102 @@ function ptr(args: usize, word: usize): usize {
 
 // @ts-ignore: decorator
 @inline
-function magnitude(from: usize, i: usize): u32 {
-  return load<u32>(from + (i << 2)) & 0x7fffffff;
+function magnitude(from: usize, i: usize): i32 {
+  return load<i32>(from + (i << 2)) & 0x7fffffff;
 }
 
-const BINS: usize = 2048;
-
-// words: rows*, input, inputStride, width, keep, output, outputStride, histograms (8 KiB per thread)
+// words: rows*, input, inputStride, width, keep, output, outputStride
 // output: int32 count, then that many ascending indices. Of equals at the border the first are kept.
 export function sparsify(args: usize, thread: i32, threads: i32): void {
   const rows = load<i32>(ptr(args, 0));
-  const histogram = ptr(args, 7) + <usize>thread * (BINS << 2);
   for (let row = thread; row < rows; row += threads) {
-    select(ptr(args, 1) + <usize>row * ptr(args, 2), ptr(args, 3), ptr(args, 4), ptr(args, 5) + <usize>row * ptr(args, 6), histogram);
+    select(ptr(args, 1) + <usize>row * ptr(args, 2), ptr(args, 3), <i32>ptr(args, 4), ptr(args, 5) + <usize>row * ptr(args, 6));
   }
 }
 
-function select(from: usize, width: usize, keep: usize, to: usize, histogram: usize): void {
-  let rest = <u32>keep;
-  let prefix: u32 = 0;
-  rest = digit(from, width, 0, 0, 20, rest, histogram);
-  prefix = load<u32>(histogram) << 20;
-  rest = digit(from, width, 0xfff00000, prefix, 9, rest, histogram);
-  prefix |= load<u32>(histogram) << 9;
-  rest = digit(from, width, 0xfffffe00, prefix, 0, rest, histogram);
-  const border = prefix | load<u32>(histogram);
-  let at = to + 4;
-  for (let i: usize = 0; i < width; i++) {
-    const m = magnitude(from, i);
-    const tie = <u32>(m == border) & <u32>(rest > 0);
-    store<u32>(at, <u32>i);
-    at += <usize>(<u32>(m > border) | tie) << 2;
-    rest -= tie;
+function select(from: usize, width: usize, keep: i32, to: usize): void {
+  // `above` numbers, at least `keep`, reach `low`; `reached`, fewer, reach `high`.
+  let low = 0;
+  let above = <i32>width;
+  let high = largest(from, width) + 1;
+  let reached = 0;
+  // Most borders lie within a factor of 16 of the largest number.
+  let middle = max<i32>(high - (4 << 23), high >> 1);
+  // All numbers that reach `border` are kept, and `rest` of those right below it.
+  let border = 0;
+  let rest = 0;
+  for (let turn = 0; ; turn++) {
+    if (high - low == 1) {
+      border = high;
+      rest = keep - reached;
+      break;
+    }
+    const count = reaching(from, width, middle);
+    if (count == keep) {
+      border = middle;
+      break;
+    }
+    if (count > keep) {
+      low = middle;
+      above = count;
+    } else {
+      high = middle;
+      reached = count;
+    }
+    // Where a straight line through both counts has `keep`; every fourth time the middle, so that it ends soon in any case.
+    const share = (turn & 3) == 3 ? <f32>0.5 : <f32>(above - keep) / <f32>(above - reached);
+    middle = min<i32>(max<i32>(low + <i32>(share * <f32>(high - low)), low + 1), high - 1);
   }
-  store<i32>(to, <i32>keep);
+  const last = rest > 0 ? withTies(from, width, border, rest, to + 4) : listed(from, width, border, to + 4);
+  store<u32>(to, <u32>((last - to - 4) >> 2));
 }
 
-/**
- * The digit at `shift` of the rest-th largest number among those that agree with `prefix` under `mask`; left in the histogram's
- * first word. Returns how many of those that also share this digit are still to be kept.
- */
-function digit(from: usize, width: usize, mask: u32, prefix: u32, shift: u32, rest: u32, histogram: usize): u32 {
-  memory.fill(histogram, 0, BINS << 2);
+function listed(from: usize, width: usize, border: i32, to: usize): usize {
+  for (let i: usize = 0; i < width; i++) {
+    store<u32>(to, <u32>i);
+    to += <usize>(magnitude(from, i) >= border) << 2;
+  }
+  return to;
+}
+
+function withTies(from: usize, width: usize, border: i32, rest: i32, to: usize): usize {
   for (let i: usize = 0; i < width; i++) {
     const m = magnitude(from, i);
-    if ((m & mask) != prefix) continue;
-    const bin = histogram + (<usize>((m >> shift) & (<u32>BINS - 1)) << 2);
-    store<u32>(bin, load<u32>(bin) + 1);
+    const tied = <i32>(m == border - 1) & <i32>(rest > 0);
+    store<u32>(to, <u32>i);
+    to += <usize>(<i32>(m >= border) | tied) << 2;
+    rest -= tied;
   }
-  let bin = <u32>BINS - 1;
-  for (; bin > 0; bin--) {
-    const count = load<u32>(histogram + (<usize>bin << 2));
-    if (count >= rest) break;
-    rest -= count;
+  return to;
+}
+
+function largest(from: usize, width: usize): i32 {
+  const mask = i32x4.splat(0x7fffffff);
+  let most = i32x4.splat(0);
+  const vectors = width & ~3;
+  for (let i: usize = 0; i < vectors; i += 4) most = i32x4.max_s(most, v128.and(v128.load(from + (i << 2)), mask));
+  let one = max<i32>(
+    max<i32>(i32x4.extract_lane(most, 0), i32x4.extract_lane(most, 1)),
+    max<i32>(i32x4.extract_lane(most, 2), i32x4.extract_lane(most, 3)),
+  );
+  for (let i = vectors; i < width; i++) one = max<i32>(one, magnitude(from, i));
+  return one;
+}
+
+/** How many magnitudes are at least `border`. */
+function reaching(from: usize, width: usize, border: i32): i32 {
+  const mask = i32x4.splat(0x7fffffff);
+  const borders = i32x4.splat(border);
+  let a = i32x4.splat(0);
+  let b = a;
+  const end = from + ((width & ~7) << 2);
+  let at = from;
+  for (; at < end; at += 32) {
+    a = i32x4.sub(a, i32x4.ge_s(v128.and(v128.load(at), mask), borders));
+    b = i32x4.sub(b, i32x4.ge_s(v128.and(v128.load(at, 16), mask), borders));
   }
-  store<u32>(histogram, bin);
-  return rest;
+  a = i32x4.add(a, b);
+  let count = i32x4.extract_lane(a, 0) + i32x4.extract_lane(a, 1) + i32x4.extract_lane(a, 2) + i32x4.extract_lane(a, 3);
+  for (let i = width & ~7; i < width; i++) count += <i32>(magnitude(from, i) >= border);
+  return count;
 }

@@ -1,7 +1,8 @@
-import { checkGraph, describeGraph, wasm } from '@llmopt/core';
+import { checkGraph, describeGraph, type LinearOp, wasm } from '@llmopt/core';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { compile, forwardAlone, forwardPieces, randomGraph } from '../../core/test/backends.ts';
+import { quantizedGraph } from '../../core/test/quantizedGraph.ts';
 import { larosa } from './larosa.ts';
 
 const sparse = async (sparsity: number, sizes: Parameters<typeof randomGraph>[0] = {}) =>
@@ -34,6 +35,58 @@ describe('larosa', () => {
     expect(await logits(await sparse(0, { ffn: 600 }))).toEqual(await logits(randomGraph({ ffn: 600 })));
   });
 
+  it('multiplies what is alive, and only that', { timeout: 120_000 }, async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.record({
+          seed: fc.integer({ min: 1, max: 1e6 }),
+          sparsity: fc.double({ min: 0.05, max: 0.7, noNaN: true }),
+          threads: fc.integer({ min: 1, max: 3 }),
+          width: fc.integer({ min: 8, max: 80 }),
+          ffn: fc.constantFrom(150, 1100),
+          rows: fc.constantFrom(1, 2, 5),
+        }),
+        async ({ seed, sparsity, threads, width, ffn, rows }) => {
+          const graph = await sparse(sparsity, { seed, width, ffn, layers: 1 });
+          const weights = await quantizedGraph(graph);
+          const linears = graph.ops.filter((op) => op.kind === 'linear' && op.inputs.channels !== undefined);
+          const executable = await compile(wasm({ threads }), graph);
+          const all = Array.from({ length: rows }, (_, i) => i);
+          const slot = executable.kv.acquire()!;
+          const names = new Set(
+            linears.flatMap((op) => [...Object.values<string>(op.inputs), ...Object.values(op.outputs)]),
+          );
+          const { values } = await executable.forward({
+            tokens: all.map((i) => (i * 7 + seed) % 101),
+            slots: all.map(() => slot),
+            positions: all,
+            logits: [],
+            values: [...names].map((name) => ({ name, rows: all })),
+          });
+          await executable.dispose();
+          for (const op of linears as LinearOp[]) {
+            const weight = weights.params.get(op.params.weight)!;
+            const [outputs, inputs] = weight.shape as [number, number];
+            const numbers = await weight.read();
+            const x = values[op.inputs.input]!;
+            const alive = values[op.inputs.channels!]!;
+            const y = values[op.outputs.output]!;
+            const largest = y.reduce((most, value) => Math.max(most, Math.abs(value)), 1e-6);
+            for (let i = 0; i < y.length; i++) {
+              const row = Math.floor(i / outputs) * inputs;
+              let sum = 0;
+              for (let c = 0; c < inputs; c++)
+                sum += numbers[(i % outputs) * inputs + c]! * x[row + c]! * alive[row + c]!;
+              // Activations have steps of 1/29,000 of the largest.
+              expect(Math.abs(y[i]! - sum) / largest, op.outputs.output).toBeLessThan(1e-3);
+            }
+          }
+        },
+      ),
+      { numRuns: 25 },
+    );
+  });
+
   it.each(['int8', 'float32'] as const)('keeps the invariance law (%s)', { timeout: 120_000 }, async (precision) => {
     await fc.assert(
       fc.asyncProperty(
@@ -41,11 +94,13 @@ describe('larosa', () => {
           seed: fc.integer({ min: 1, max: 1e6 }),
           sparsity: fc.double({ min: 0.05, max: 0.7, noNaN: true }),
           threads: fc.integer({ min: 1, max: 4 }),
+          // Short and long rows of weights, which are skipped in different ways.
+          ffn: fc.constantFrom(600, 1100),
           chunk: fc.integer({ min: 1, max: 12 }),
           length: fc.integer({ min: 1, max: 20 }),
         }),
-        async ({ seed, sparsity, threads, chunk, length }) => {
-          const graph = await sparse(sparsity, { seed, width: 72, headDim: 20, ffn: 600 });
+        async ({ seed, sparsity, threads, ffn, chunk, length }) => {
+          const graph = await sparse(sparsity, { seed, width: 72, headDim: 20, ffn });
           const tokens = Array.from({ length }, (_, i) => (i * 7 + seed) % 101);
           const one = await compile(wasm({ precision, threads: 1 }), graph);
           const many = await compile(wasm({ precision, threads }), graph);

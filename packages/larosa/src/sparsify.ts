@@ -25,7 +25,7 @@ export const sparsifyDefinition = defineOp({
       Number.isInteger(keep) && keep >= 1 && keep <= input.width,
       `keep is ${keep}, not in 1 … ${input.width}`,
     );
-    return { channels: { ...input, kind: 'channels' } };
+    return { channels: { ...input, kind: 'channels', most: keep } };
   },
   kernels: {
     reference(op, context) {
@@ -42,7 +42,6 @@ export const sparsifyDefinition = defineOp({
         const input = layout.value(op.inputs.input!);
         const output = layout.value(op.outputs.channels!);
         const { keep } = op.attributes as SparsifyAttributes;
-        const histograms = layout.scratch(8192 * layout.threads);
         return [
           {
             kernel: 'sparsify',
@@ -54,7 +53,6 @@ export const sparsifyDefinition = defineOp({
               keep,
               output.pointer,
               output.stride,
-              histograms,
             ],
           },
         ];

@@ -46,6 +46,8 @@ export interface Graph {
 export interface ValueInfo {
   readonly kind: 'float' | 'channels';
   readonly width: number;
+  /** Of `channels`: how many of the `width` a list has at most, where that is known. Backends choose a layout by it. */
+  readonly most?: number;
   readonly rows: 'batch' | 'logits';
 }
 

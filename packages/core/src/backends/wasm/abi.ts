@@ -63,8 +63,10 @@ export interface WasmLayout {
   param(name: string): number;
   /** Whether this is the list of calls for a single row. */
   readonly oneRow: boolean;
-  /** Scratch that lasts for this op only. */
+  /** Scratch that lasts for this op only; for a single row each thread has its own. */
   scratch(bytes: number): number;
+  /** Scratch that lasts for this op only, one range for all threads. */
+  commonScratch(bytes: number): number;
   /** Address of a table of int32 constants, made once per key. */
   table(key: string, make: () => Int32Array): number;
   /** Addresses of the batch's int32 columns, and the table of the slots' base addresses. */

@@ -84,8 +84,9 @@ export function compileSteps(
     logitCount: int32(1),
     slotBases: int32(options.slots),
   };
+  const infos = checkGraph(graph);
   const shared: Shared = {
-    ...{ graph, infos: checkGraph(graph), groups: groupLinears(graph), weights, arena, precision, batch },
+    ...{ graph, infos, groups: groupLinears(graph, infos), weights, arena, precision, batch },
     tables: constantTables(arena),
     contextLength: options.contextLength,
     rowCount: int32(1),
@@ -100,7 +101,8 @@ function compileManyRows(shared: Shared, threads: number, maxRows: number): Vari
   const { places, byteLength } = placeValues(graph, infos, groups, maxRows);
   const base = arena.allocate(byteLength, 'values');
   const values = mapPlaces(places, () => base);
-  return { threads: [{ steps: lowerAll(shared, values, { threads, maxRows, oneRow: false }), values }] };
+  const steps = lowerAll(shared, values, { threads, maxRows, oneRow: false }, sharedScratch(arena));
+  return { threads: [{ steps, values }] };
 }
 
 /** Whether threads divide a row's work in this op, so that its outputs are in one place for all. */
@@ -114,12 +116,14 @@ function compileOneRow(shared: Shared, threads: number): Variant {
   const nextBarrier = (index: number) => barriers.find((barrier) => barrier > index) ?? Infinity;
   const { places, byteLength } = placeValues(graph, infos, groups, 1, nextBarrier);
   const common = arena.allocate(byteLength, 'values');
+  const commonScratch = replayed(sharedScratch(arena));
   const sharedNames = new Set(graph.ops.filter(isSplit).flatMap((op) => Object.values<string>(op.outputs)));
   return {
     threads: Array.from({ length: threads }, () => {
       const own = arena.allocate(byteLength, 'values');
       const values = mapPlaces(places, (name) => (sharedNames.has(name) ? common : own));
-      return { steps: lowerAll(shared, values, { threads, maxRows: 1, oneRow: true }), values };
+      commonScratch.rewind();
+      return { steps: lowerAll(shared, values, { threads, maxRows: 1, oneRow: true }, commonScratch), values };
     }),
   };
 }
@@ -132,6 +136,7 @@ function lowerAll(
   { graph, infos, groups, weights, arena, tables, precision, contextLength, batch, rowCount }: Shared,
   values: ThreadSteps['values'],
   sizes: Pick<WasmLayout, 'threads' | 'maxRows' | 'oneRow'>,
+  commonScratch: Scratch,
 ): Step[] {
   const scratch = sharedScratch(arena);
   const layout: WasmLayout = {
@@ -142,6 +147,7 @@ function lowerAll(
     rows: (name) => (infos.get(name)!.rows === 'batch' ? rowCount : batch.logitCount),
     param: (name) => weights.vector(name),
     scratch: scratch.take,
+    commonScratch: commonScratch.take,
     table: (key, make) => tables.int32(key, make),
   };
 
@@ -201,6 +207,7 @@ function lowerAll(
     const members: readonly LinearOp[] = (op.kind === 'linear' && groups.get(op)?.ops) || [];
     if (members.length > 0 && members[0] !== op) continue;
     scratch.reset();
+    commonScratch.reset();
     const calls = lower(op);
     const produces = (members.length > 0 ? members : [op]).flatMap((member) => Object.values<string>(member.outputs));
     calls.forEach((call, i) => {
@@ -216,13 +223,21 @@ function lowerAll(
   return steps;
 }
 
-/** A linear's weights are read by the one of its calls whose work threads divide. */
-const withWork = (calls: readonly WasmCall[], work: WasmWork): WasmCall[] =>
-  calls.map((call) => (call.split ? { ...call, work } : call));
+/** A linear's weights are read by the first of its calls whose work threads divide. */
+function withWork(calls: readonly WasmCall[], work: WasmWork): WasmCall[] {
+  const reader = calls.findIndex((call) => call.split);
+  return calls.map((call, i) => (i === reader ? { ...call, work } : call));
+}
 
 // One scratch for all ops of a list of calls: none outlives its op, and what threads make together is no scratch. Ranges are remembered, so that the n-th
 // request of an op gets the n-th range, grown by a new one where it is too small.
-function sharedScratch(arena: Arena) {
+interface Scratch {
+  /** A new op begins. */
+  reset(): void;
+  take(bytes: number): number;
+}
+
+function sharedScratch(arena: Arena): Scratch {
   const ranges: { start: number; bytes: number }[] = [];
   let used = 0;
   return {
@@ -238,6 +253,22 @@ function sharedScratch(arena: Arena) {
       const start = arena.allocate(bytes, 'scratch');
       ranges.splice(used++, range ? 1 : 0, { start, bytes });
       return start;
+    },
+  };
+}
+
+/** Scratch that gives the same ranges again, in the same order, after each `rewind`. */
+function replayed(scratch: Scratch) {
+  const taken: number[] = [];
+  let next = 0;
+  return {
+    rewind: () => {
+      next = 0;
+    },
+    reset: scratch.reset,
+    take(bytes: number): number {
+      if (next === taken.length) taken.push(scratch.take(bytes));
+      return taken[next++]!;
     },
   };
 }

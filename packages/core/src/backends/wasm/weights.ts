@@ -1,4 +1,5 @@
 import { LlmoptError } from '../../errors.ts';
+import { checkGraph } from '../../graph/check.ts';
 import type { Graph } from '../../graph/graph.ts';
 import type { CompileOptions } from '../backend.ts';
 import type { Arena } from './arena.ts';
@@ -72,7 +73,7 @@ export async function loadWeights(
 
 function planSections(graph: Graph, precision: Precision): ReadonlyMap<string, Section> {
   const sections = new Map<string, Section>();
-  const groups = groupLinears(graph);
+  const groups = groupLinears(graph, checkGraph(graph));
   const vector = (name: string) => sections.set(`vector ${name}`, vectorSection(graph.params.get(name)!));
   const rows = (name: string) => sections.set(`rows ${name}`, rowsSection(graph.params.get(name)!, precision));
   for (const op of graph.ops) {

@@ -75,7 +75,7 @@ export function lowerAttention(op: AttentionOp, layout: WasmLayout): WasmCall[] 
   const valuesOffset = kvPositions(layout.contextLength) * op.kvHeads * op.headDim * 4;
   const layerOffset = op.layer * 2 * valuesOffset;
   const place = [rows, slots, positions, slotBases, layerOffset, valuesOffset, op.kvHeads, op.headDim];
-  const scoresStride = 128 + Math.ceil((layout.contextLength + 8) / 16) * 64;
+  const scoresStride = Math.ceil((layout.contextLength + 8) / 16) * 64;
   return [
     { kernel: 'kvWrite', args: [...place, key.pointer, key.stride, value.pointer, value.stride] },
     {
@@ -83,7 +83,7 @@ export function lowerAttention(op: AttentionOp, layout: WasmLayout): WasmCall[] 
       split: true,
       args: [
         ...[...place, query.pointer, query.stride, output.pointer, output.stride, op.heads, float32Bits(op.scale)],
-        ...[layout.scratch(scoresStride * layout.threads), scoresStride],
+        ...[layout.scratch((scoresStride * 8 + 128) * layout.threads), scoresStride],
       ],
     },
   ];

@@ -2,7 +2,7 @@ import type { Graph } from '../../../graph/graph.ts';
 import type { LinearOp } from '../../../ops/op.ts';
 import { float32Bits, type WasmCall, type WasmLayout } from '../abi.ts';
 import type { LinearGroup } from '../packing/groups.ts';
-import { channelFloat32Layout, headInt8Layout, tileInt8Layout } from '../packing/layouts.ts';
+import { channelFloat32Layout, headInt8Layout, recordInt8Layout, tileInt8Layout } from '../packing/layouts.ts';
 import type { Precision } from '../packing/sections.ts';
 
 const INT16_LARGEST = 32_767;
@@ -20,39 +20,95 @@ export function lowerGroup(group: LinearGroup, layout: WasmLayout, precision: Pr
   return precision === 'int8' ? groupInt8(group, layout, weight) : groupFloat32(group, layout, weight);
 }
 
-function groupInt8({ ops, inputs, outputs }: LinearGroup, layout: WasmLayout, weight: number): WasmCall[] {
-  const first = ops[0]!;
-  const rows = layout.rows(first.inputs.input);
-  const output = layout.value(first.outputs.output);
+function groupInt8(group: LinearGroup, layout: WasmLayout, weight: number): WasmCall[] {
+  if (group.int8 === 'records')
+    return layout.oneRow ? oneRecordsRow(group, layout, weight) : recordsRows(group, layout, weight);
+  return group.int8 === 'lines' && layout.oneRow
+    ? oneLinesRow(group, layout, weight)
+    : tilesRows(group, layout, weight);
+}
+
+function tilesRows({ ops, inputs, outputs }: LinearGroup, layout: WasmLayout, weight: number): WasmCall[] {
   const packed = tileInt8Layout(outputs, inputs);
+  const activations = quantizeCall(ops[0]!, layout, weight + packed.channelScales, activationCap(inputs));
+  const words = tileWords(ops, activations, layout, weight, packed);
+  return [activations.call, { kernel: 'linearInt8', split: true, args: words }];
+}
+
+function tileWords(
+  ops: readonly LinearOp[],
+  activations: { quantized: number; stride: number; scales: number },
+  layout: WasmLayout,
+  weight: number,
+  packed: { pairs: number; tiles: number; rowScales: number; bias: number },
+): number[] {
+  const { inputs, outputs } = ops[0]!;
+  const output = layout.value(outputs.output);
+  return [
+    ...[layout.rows(inputs.input), activations.quantized, activations.stride, activations.scales],
+    ...[weight, packed.pairs, packed.tiles, weight + packed.rowScales, hasBias(ops) ? weight + packed.bias : 0],
+    ...[output.pointer, output.stride],
+  ];
+}
+
+function oneLinesRow({ ops, inputs, outputs }: LinearGroup, layout: WasmLayout, weight: number): WasmCall[] {
+  const first = ops[0]!;
+  const packed = tileInt8Layout(outputs, inputs);
+  const activations = compactCall('quantizePairs', first, layout, weight + packed.channelScales, activationCap(inputs));
+  const { quantized, offsets, count, scale } = activations;
   const bias = hasBias(ops) ? weight + packed.bias : 0;
-  const channelScales = weight + packed.channelScales;
-  const cap = activationCap(inputs);
-  if (first.inputs.channels !== undefined && layout.oneRow) {
-    const activations = quantizePairsCall(first, layout, channelScales, cap);
-    return [
-      activations.call,
-      {
-        kernel: 'linearInt8Sparse',
-        split: true,
-        args: [
-          ...[rows, activations.pairs, activations.offsets, activations.count, activations.scale, weight],
-          ...[packed.pairs, packed.tiles, weight + packed.rowScales, bias, output.pointer],
-        ],
-      },
-    ];
-  }
-  const activations = quantizeCall(first, layout, channelScales, cap);
   return [
     activations.call,
     {
-      kernel: 'linearInt8',
+      kernel: 'linearInt8Sparse',
       split: true,
       args: [
-        ...[rows, activations.quantized, activations.stride, activations.scales, weight, packed.pairs, packed.tiles],
-        ...[weight + packed.rowScales, bias, output.pointer, output.stride],
+        ...[layout.rows(first.inputs.input), quantized, offsets, count, scale, weight, packed.pairs, packed.tiles],
+        ...[weight + packed.rowScales, bias, layout.value(first.outputs.output).pointer],
       ],
     },
+  ];
+}
+
+function oneRecordsRow({ ops, inputs, outputs }: LinearGroup, layout: WasmLayout, weight: number): WasmCall[] {
+  const first = ops[0]!;
+  const rows = layout.rows(first.inputs.input);
+  const packed = recordInt8Layout(outputs, inputs);
+  const { recordBytes } = packed;
+  const channelScales = weight + packed.channelScales;
+  const activations = compactCall('quantizeRecords', first, layout, channelScales, activationCap(inputs), recordBytes);
+  const { quantized, offsets, count, scale } = activations;
+  const partStride = recordBytes * 4 + 64;
+  const parts = layout.commonScratch(partStride * layout.threads);
+  const bias = hasBias(ops) ? weight + packed.bias : 0;
+  return [
+    activations.call,
+    {
+      kernel: 'recordsInt8',
+      split: true,
+      args: [rows, quantized, offsets, count, weight, recordBytes, parts, partStride],
+    },
+    {
+      kernel: 'finishRecords',
+      split: true,
+      args: [
+        ...[rows, parts, partStride, recordBytes, weight + packed.rowScales, scale, bias],
+        layout.value(first.outputs.output).pointer,
+      ],
+    },
+  ];
+}
+
+function recordsRows({ ops, inputs, outputs }: LinearGroup, layout: WasmLayout, weight: number): WasmCall[] {
+  const packed = recordInt8Layout(outputs, inputs);
+  const pairs = Math.ceil(inputs / 2);
+  const activations = quantizeCall(ops[0]!, layout, weight + packed.channelScales, activationCap(inputs));
+  const words = tileWords(ops, activations, layout, weight, { ...packed, pairs, tiles: packed.recordBytes / 32 });
+  const panelStride = pairs * 64;
+  const panels = layout.scratch(panelStride * layout.threads);
+  return [
+    activations.call,
+    { kernel: 'recordsInt8Rows', split: true, args: [...words, packed.recordBytes, panels, panelStride] },
   ];
 }
 
@@ -142,30 +198,29 @@ function quantizeCall(op: LinearOp, layout: WasmLayout, channelScales: number, c
   return { call, quantized, stride, scales };
 }
 
-/** The activations of a single row to int16, as pairs of channels of which one is alive. */
-function quantizePairsCall(op: LinearOp, layout: WasmLayout, channelScales: number, cap: number) {
+/** The activations of a single row to int16, only what is alive: pairs of channels, or channels. */
+function compactCall(
+  kernel: 'quantizePairs' | 'quantizeRecords',
+  op: LinearOp,
+  layout: WasmLayout,
+  channelScales: number,
+  cap: number,
+  ...more: number[]
+) {
   const input = layout.value(op.inputs.input);
-  const bytes = Math.ceil(input.width / 2) * 4;
-  const pairs = layout.scratch(bytes);
+  const bytes = Math.ceil(input.width / 8 + 1) * 32;
+  const quantized = layout.scratch(bytes);
   const offsets = layout.scratch(bytes);
   const count = layout.scratch(4);
   const scale = layout.scratch(4);
-  const list = layout.value(op.inputs.channels!).pointer;
   const call: WasmCall = {
-    kernel: 'quantizePairs',
+    kernel,
     args: [
-      layout.rows(op.inputs.input),
-      input.pointer,
-      channelScales,
-      list,
-      pairs,
-      offsets,
-      count,
-      scale,
-      float32Bits(cap),
+      ...[layout.rows(op.inputs.input), input.pointer, channelScales, layout.value(op.inputs.channels!).pointer],
+      ...[quantized, offsets, count, scale, float32Bits(cap), ...more],
     ],
   };
-  return { call, pairs, offsets, count, scale };
+  return { call, quantized, offsets, count, scale };
 }
 
 /** The input of a float32 linear: itself, or a copy whose dead channels are 0. */

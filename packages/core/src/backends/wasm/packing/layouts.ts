@@ -20,6 +20,16 @@ export function tileInt8Layout(outputs: number, inputs: number) {
   return { tiles, pairs, rowScales, channelScales, bias, byteLength: bias + tiles * TILE_OUTPUTS * 4 };
 }
 
+/** int8 with one record per input channel, its outputs padded to a tile, then the scales. */
+export function recordInt8Layout(outputs: number, inputs: number) {
+  const recordBytes = Math.ceil(outputs / TILE_OUTPUTS) * TILE_OUTPUTS;
+  // Whole pairs of channels: the last may be all zero.
+  const rowScales = align(recordBytes * 2 * Math.ceil(inputs / 2), 64);
+  const channelScales = rowScales + align(recordBytes * 4, 64);
+  const bias = channelScales + align(inputs * 4, 64);
+  return { recordBytes, rowScales, channelScales, bias, byteLength: bias + recordBytes * 4 };
+}
+
 /** Channel-major float32: a record per input channel, then the bias. */
 export function channelFloat32Layout(outputs: number, inputs: number) {
   const columns = align(outputs, 16);
@@ -41,28 +51,42 @@ export function headInt8Layout(outputs: number, inputs: number) {
   return { groups, tiles, scales, byteLength: scales + tiles * groups * HEAD_TILE_OUTPUTS * 4 };
 }
 
-/** Writes float32 weights `[outputs, inputs]` as int8 tiles. `target` is all zero before. */
-export function packTilesInt8(
+/** Writes float32 weights `[outputs, inputs]` as int8, in tiles or in records. `target` is all zero before. */
+export function packInt8(
   weight: Float32Array,
   bias: Float32Array,
   outputs: number,
   inputs: number,
+  records: boolean,
   target: Uint8Array,
 ) {
-  const layout = tileInt8Layout(outputs, inputs);
+  const layout = records ? recordInt8Layout(outputs, inputs) : tileInt8Layout(outputs, inputs);
   const { rowScales, channelScales } = balance(weight, outputs, inputs);
   floats(target, layout.rowScales, outputs).set(rowScales);
   floats(target, layout.channelScales, inputs).set(channelScales);
   floats(target, layout.bias, outputs).set(bias);
   const bytes = new Int8Array(target.buffer, target.byteOffset);
   const channelFactors = channelScales.map((scale) => 1 / scale);
+  const place = records ? recordPlace(outputs, inputs) : tilePlace(outputs, inputs);
   for (let out = 0; out < outputs; out++) {
-    const tile = Math.floor(out / TILE_OUTPUTS) * layout.pairs * LINE_BYTES + (out % TILE_OUTPUTS) * 2;
     for (let i = 0; i < inputs; i++) {
       const scaled = Math.round((weight[out * inputs + i]! * channelFactors[i]!) / rowScales[out]!);
-      bytes[tile + (i >> 1) * LINE_BYTES + (i & 1)] = Math.max(-127, Math.min(127, scaled));
+      bytes[place(out, i)] = Math.max(-127, Math.min(127, scaled));
     }
   }
+}
+
+/** Where the weight of an output and an input lies. */
+export function tilePlace(outputs: number, inputs: number) {
+  const { pairs } = tileInt8Layout(outputs, inputs);
+  return (out: number, input: number) =>
+    ((out >> 5) * pairs + (input >> 1)) * LINE_BYTES + (out & 31) * 2 + (input & 1);
+}
+
+/** Where the weight of an output and an input lies. */
+export function recordPlace(outputs: number, inputs: number) {
+  const { recordBytes } = recordInt8Layout(outputs, inputs);
+  return (out: number, input: number) => input * recordBytes + out;
 }
 
 /** Writes float32 weights `[outputs, inputs]` channel-major. `target` is all zero before. */

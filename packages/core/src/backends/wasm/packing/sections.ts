@@ -5,7 +5,8 @@ import {
   headInt8Layout,
   packChannelFloat32,
   packHeadInt8,
-  packTilesInt8,
+  packInt8,
+  recordInt8Layout,
   tileInt8Layout,
 } from './layouts.ts';
 
@@ -39,10 +40,12 @@ export function groupSection(group: LinearGroup, graph: Graph, precision: Precis
   const weights = group.ops.map((op) => graph.params.get(op.params.weight)!);
   const biases = group.ops.map((op) => (op.params.bias ? graph.params.get(op.params.bias)! : undefined));
   const { inputs, outputs } = group;
-  const layout = precision === 'int8' ? tileInt8Layout(outputs, inputs) : channelFloat32Layout(outputs, inputs);
+  const records = group.int8 === 'records';
+  const int8Layout = records ? recordInt8Layout : tileInt8Layout;
+  const { byteLength } = precision === 'int8' ? int8Layout(outputs, inputs) : channelFloat32Layout(outputs, inputs);
   return {
-    key: `channels ${weights.map((param, i) => `${param.key}${biases[i] ? `+${biases[i].key}` : ''}`).join('|')}`,
-    byteLength: layout.byteLength,
+    key: `${records ? 'records' : 'tiles'} ${weights.map((param, i) => `${param.key}${biases[i] ? `+${biases[i].key}` : ''}`).join('|')}`,
+    byteLength,
     async fill(target) {
       const weight = new Float32Array(outputs * inputs);
       const bias = new Float32Array(outputs);
@@ -52,8 +55,8 @@ export function groupSection(group: LinearGroup, graph: Graph, precision: Precis
         if (biases[i]) bias.set(await biases[i].read(), row);
         row += param.shape[0]!;
       }
-      const pack = precision === 'int8' ? packTilesInt8 : packChannelFloat32;
-      pack(weight, bias, outputs, inputs, target);
+      if (precision === 'int8') packInt8(weight, bias, outputs, inputs, records, target);
+      else packChannelFloat32(weight, bias, outputs, inputs, target);
     },
   };
 }
