@@ -25,6 +25,7 @@ describe('runKernels', () => {
     const { before, after, best } = result.readBandwidthGBs;
     expect(Math.max(before, after)).toBe(best);
     expect(result.system.memoryBandwidthGBs).toBe(best);
+    expect(result.processorShare).toBeGreaterThan(0);
     expect(result.rows.map(({ rows, milliseconds, ratio }) => [rows, milliseconds.n, ratio.n])).toEqual([
       [1, 2, 2],
       [2, 2, 2],

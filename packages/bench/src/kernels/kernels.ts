@@ -29,6 +29,11 @@ export type KernelsResult = {
   settings: { threads: number; prompt: number; rounds: number };
   /** Of memory, on the backend's threads: before and after everything else. */
   readBandwidthGBs: { before: number; after: number; best: number };
+  /**
+   * Processor time of this process while steps were measured, as a share of what its threads could have had. Well below 1, other processes
+   * took theirs, and all figures are too low.
+   */
+  processorShare: number;
   decode: {
     milliseconds: Summary;
     tokensPerSecond: number;
@@ -85,6 +90,16 @@ async function openVariant(
   });
 }
 
+/** Call what it returns for the share of the processors' time that this process had since. */
+function watchProcessor(threads: number): () => number {
+  const began = performance.now();
+  const before = process.cpuUsage();
+  return () => {
+    const { user, system } = process.cpuUsage(before);
+    return (user + system) / 1000 / (performance.now() - began) / threads;
+  };
+}
+
 /** A contestant that decodes; its first turn, which does not count, tells how many steps make up the others. */
 function decodeContestant(name: string, runner: Runner, rows: number): Contestant {
   let steps = 3;
@@ -113,7 +128,9 @@ async function measureTimes(session: Session) {
       ...settings.rows.map((rows) => decodeContestant(`${rows} rows`, dense, rows)),
       ...sparse.map((runner, index) => decodeContestant(variants[index + 1]?.name ?? '', runner, 1)),
     ];
+    const processor = watchProcessor(dense.threads);
     const samples = await measureRounds(contestants, settings.rounds, reporter.progress);
+    const processorShare = processor();
     reporter.stage('Prefill');
     const warmUp = await dense.prefill();
     const prefills = Math.min(settings.rounds, Math.max(leastPrefills, Math.floor(prefillBudgetMs / warmUp)));
@@ -124,6 +141,7 @@ async function measureTimes(session: Session) {
     }
     return {
       threads: dense.threads,
+      processorShare,
       weightsBytes: dense.weightsBytes,
       rows: samples.slice(0, settings.rows.length),
       larosa: samples.slice(settings.rows.length),
@@ -179,6 +197,7 @@ async function measure(session: Session): Promise<KernelsResult> {
     model: { name: subject.name, parameters: parametersOf(subject), weightsBytes: times.weightsBytes },
     settings: { threads: times.threads, prompt: settings.prompt, rounds: settings.rounds },
     readBandwidthGBs: { before, after, best },
+    processorShare: times.processorShare,
     decode: {
       milliseconds,
       tokensPerSecond: 1000 / milliseconds.median,

@@ -63,6 +63,7 @@ export function kernelsReport(result: KernelsResult): string {
         ['weight bytes per token, MB', formatNumber(decode.weightBytes / 1e6)],
         ['weight bytes read, GB/s', formatNumber(decode.weightGBs)],
         [`share of the read loop (${formatNumber(best)} GB/s)`, percent(decode.shareOfReadBandwidth)],
+        ['processor time while decoding', percent(result.processorShare)],
         [
           `prefill of ${prefill.tokens} tokens, tokens per second (n = ${prefill.milliseconds.n})`,
           formatNumber(prefill.tokensPerSecond),
