@@ -126,7 +126,10 @@ async function peerTargets(
 async function bandwidthOrNote({ settings, signal, reporter }: Session): Promise<number | undefined> {
   reporter.stage('Memory bandwidth');
   try {
-    return await measureBandwidth(settings.backend === 'wasm' ? settings.threads : 1, signal);
+    const threads = settings.backend === 'wasm' ? settings.threads : 1;
+    const { gigabytesPerSecond, disturbed } = await measureBandwidth(threads, signal);
+    if (disturbed) reporter.note('Other processes were at work while the memory was measured.');
+    return gigabytesPerSecond;
   } catch (error) {
     if (signal?.aborted) throw error;
     reporter.note(`The memory's bandwidth could not be measured. ${error instanceof Error ? error.message : error}`);

@@ -23,7 +23,7 @@ export {
   type WasmWork,
 } from './backends/wasm/abi.ts';
 export { type WasmOptions, wasm } from './backends/wasm/index.ts';
-export { measureReadBandwidth, type ReadBandwidthOptions } from './backends/wasm/readBandwidth.ts';
+export { measureReadBandwidth, type ReadBandwidth, type ReadBandwidthOptions } from './backends/wasm/readBandwidth.ts';
 export * from './checkpoint/index.ts';
 export { type ErrorCode, type ErrorDetails, errorCatalogue, LlmoptError } from './errors.ts';
 export { checkGraph } from './graph/check.ts';

@@ -27,8 +27,11 @@ export type KernelsResult = {
   system: BenchmarkResult['system'];
   model: { name: string; parameters: number; weightsBytes: number };
   settings: { threads: number; prompt: number; rounds: number };
-  /** Of memory, on the backend's threads: before and after everything else. */
-  readBandwidthGBs: { before: number; after: number; best: number };
+  /**
+   * Of memory, on the backend's threads: before and after everything else. Where both were disturbed by other processes, it may be too
+   * low, and shares of it too high.
+   */
+  readBandwidthGBs: { before: number; after: number; best: number; disturbed: boolean };
   /**
    * Processor time of this process while steps were measured, as a share of what its threads could have had. Well below 1, other processes
    * took theirs, and all figures are too low.
@@ -184,7 +187,7 @@ async function measure(session: Session): Promise<KernelsResult> {
   reporter.stage('Memory bandwidth');
   const after = await measureBandwidth(settings.threads, signal);
 
-  const best = Math.max(before, after);
+  const best = Math.max(before.gigabytesPerSecond, after.gigabytesPerSecond);
   // `rows` begins with 1.
   const single = times.rows[0] as number[];
   const milliseconds = timeFigure(single);
@@ -196,7 +199,12 @@ async function measure(session: Session): Promise<KernelsResult> {
     system: { ...systemFacts(), memoryBandwidthGBs: best },
     model: { name: subject.name, parameters: parametersOf(subject), weightsBytes: times.weightsBytes },
     settings: { threads: times.threads, prompt: settings.prompt, rounds: settings.rounds },
-    readBandwidthGBs: { before, after, best },
+    readBandwidthGBs: {
+      before: before.gigabytesPerSecond,
+      after: after.gigabytesPerSecond,
+      best,
+      disturbed: before.disturbed && after.disturbed,
+    },
     processorShare: times.processorShare,
     decode: {
       milliseconds,

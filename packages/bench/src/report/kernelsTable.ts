@@ -39,7 +39,7 @@ function profileTable({ name, steps, millisecondsPerStep, kernels }: ProfileFigu
 /** The result as text: times are medians, ratios geometric means with their 95 % intervals. */
 export function kernelsReport(result: KernelsResult): string {
   const { model, settings, system, readBandwidthGBs, decode, prefill } = result;
-  const { before, after, best } = readBandwidthGBs;
+  const { before, after, best, disturbed } = readBandwidthGBs;
   const streams = result.rows.map(({ rows, milliseconds, ratio }) => [
     String(rows),
     formatNumber(milliseconds.median),
@@ -57,7 +57,10 @@ export function kernelsReport(result: KernelsResult): string {
     tableOf(
       ['median', ''],
       [
-        ['read loop before / after, GB/s', `${formatNumber(before)} / ${formatNumber(after)}`],
+        [
+          'read loop before / after, GB/s',
+          `${formatNumber(before)} / ${formatNumber(after)}${disturbed ? ' (disturbed)' : ''}`,
+        ],
         [`decode step at ${settings.prompt} tokens, ms`, formatNumber(decode.milliseconds.median)],
         ['decode, tokens per second', formatNumber(decode.tokensPerSecond)],
         ['weight bytes per token, MB', formatNumber(decode.weightBytes / 1e6)],
