@@ -3,6 +3,7 @@ import type { BenchmarkResult } from '@llmopt/schema';
 import { type ArmProcess, startArm } from './arms/parent.ts';
 import type { LoadReport } from './arms/protocol.ts';
 import type { ArmSpec } from './arms/spec.ts';
+import { measureBandwidth } from './bandwidth.ts';
 import { type BenchmarkOptions, readText, resolveOptions, type Settings } from './options.ts';
 import { type Engine, findEngines, openPeer, type PeerTarget, targetsOf } from './peers/open.ts';
 import { type Reporter, silentReporter } from './report/reporter.ts';
@@ -121,6 +122,21 @@ async function peerTargets(
   return targets;
 }
 
+/** A figure beside the others: where it cannot be had, the run goes on without it. */
+async function bandwidthOrNote({ settings, signal, reporter }: Session): Promise<number | undefined> {
+  reporter.stage('Memory bandwidth');
+  try {
+    const threads = settings.backend === 'wasm' ? settings.threads : 1;
+    const { gigabytesPerSecond, disturbed } = await measureBandwidth(threads, signal);
+    if (disturbed) reporter.note('Other processes were at work while the memory was measured.');
+    return gigabytesPerSecond;
+  } catch (error) {
+    if (signal?.aborted) throw error;
+    reporter.note(`The memory's bandwidth could not be measured. ${error instanceof Error ? error.message : error}`);
+    return undefined;
+  }
+}
+
 /** All that takes time, in order. Whatever was measured is in `record` when it throws. */
 async function measure(
   specs: [ArmSpec, ArmSpec],
@@ -203,6 +219,7 @@ export async function runBenchmark(
       onProgress: ({ stage, fraction }) => reporter.progress(fraction, stage),
       signal,
     });
+    record.memoryBandwidthGBs = await bandwidthOrNote(session);
     await measure(armSpecs(settings, model), engines, text, session, record);
   } catch (error) {
     reporter.end();

@@ -91,6 +91,7 @@ describe('llmopt-bench', () => {
     expect(result.incomplete ?? false).toBe(false);
     expect(result.arms.map(({ name }) => name)).toEqual(['baseline', 'optimized']);
     expect(result.comparison?.decodeSpeedup?.n).toBe(8);
+    expect(result.system.memoryBandwidthGBs).toBeGreaterThan(0);
     for (const arm of result.arms) {
       expect(arm.runs).toHaveLength(8);
       expect(arm.runs.every((run) => run.outputTokens === 8)).toBe(true);
@@ -180,6 +181,8 @@ describe('llmopt-bench', () => {
     [['--backend', 'gpu'], /^LLMOPT_OPTION_INVALID: backend must be one of wasm, reference/],
     [['run'], /^LLMOPT_OPTION_INVALID: Unexpected argument 'run'/],
     [['diff', 'a.json'], /^LLMOPT_OPTION_INVALID: Missing argument B/],
+    [['kernels', '--rows', '1,two'], /^LLMOPT_OPTION_INVALID: --rows must be numbers with commas/],
+    [['kernels', '--shape', '7b'], /^LLMOPT_OPTION_INVALID: shape must be one of 135m, 1b/],
   ])('answers %j with one error, exit code 2, and writes nothing', async (args, message) => {
     const cwd = await mkdtemp(join(folder, 'flags-'));
     const { code, stdout, stderr } = await start(args, cwd).ended;
@@ -226,10 +229,28 @@ describe('llmopt-bench', () => {
     expect(broken).toMatchObject({ code: 1, stderr: expect.stringMatching(/^LLMOPT_RESULT_INVALID: broken\.json is/) });
   });
 
+  it('measures kernels, and can be interrupted', async () => {
+    const cwd = await mkdtemp(join(folder, 'kernels-'));
+    const flags = ['kernels', '--model', model, '--threads', '1', '--prompt', '8', '--rows', '2', '--larosa', '0.5'];
+    const { code, stdout, stderr } = await start([...flags, '--rounds', '2'], cwd).ended;
+    expect({ code, stderr }).toMatchObject({ code: 0 });
+    expect(stdout).toContain('time over one row');
+    const result = JSON.parse(await readFile(join(cwd, 'kernels.json'), 'utf8'));
+    expect(result.larosa).toHaveLength(1);
+
+    const run = start([...flags, '--rounds', '10000', '--output', 'other.json'], cwd);
+    await until(() => run.output().stderr.includes('Decode') || run.child.exitCode !== null);
+    run.child.kill('SIGINT');
+    expect(await run.ended).toMatchObject({ code: 130, stdout: '', stderr: expect.stringMatching(/Interrupted\.\n$/) });
+    expect(await readdir(cwd)).toEqual(['kernels.json']);
+  }, 60_000);
+
   it('explains itself', async () => {
     const { code, stdout } = await start(['--help']).ended;
     expect(code).toBe(0);
-    for (const flag of ['--larosa-sparsity', '--peer', '--no-plots', '--quality-tokens', 'diff'])
+    for (const flag of ['--larosa-sparsity', '--peer', '--no-plots', '--quality-tokens', 'diff', 'kernels'])
       expect(stdout).toContain(flag);
+    const kernels = await start(['kernels', '--help']).ended;
+    for (const flag of ['--shape', '--rows', '--larosa', '--rounds']) expect(kernels.stdout).toContain(flag);
   });
 });

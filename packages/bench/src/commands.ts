@@ -1,6 +1,8 @@
 import { LlmoptError } from '@llmopt/core';
 import { type ArgsDef, type CommandDef, defineCommand } from 'citty';
-import { numberFlag, type ParsedFlags, textFlag } from './flags.ts';
+import { numberFlag, numberListFlag, type ParsedFlags, textFlag } from './flags.ts';
+import type { KernelsOptions } from './kernels/options.ts';
+import { shapes } from './kernels/shapes.ts';
 import { type BenchmarkOptions, readPrompts } from './options.ts';
 import { peerNames } from './peers/names.ts';
 
@@ -19,6 +21,48 @@ export const diffCommand: CommandDef = defineCommand({
   meta: { name: 'diff', description: 'Compare two result files: B against A.' },
   args: diffArgs as ArgsDef,
 });
+
+/** Arguments of `llmopt-bench kernels`. */
+export const kernelsArgs = {
+  model: { type: 'string', valueHint: 'NAME|PATH', description: 'Model to measure (smollm2-135m)' },
+  shape: {
+    type: 'string',
+    valueHint: Object.keys(shapes).join('|'),
+    description: 'A model with random weights of this shape instead',
+  },
+  threads: { type: 'string', valueHint: 'N', description: 'Threads (all cores)' },
+  rows: { type: 'string', valueHint: 'N,N', description: 'Streams that decode at once (1,2,3,8)' },
+  prompt: { type: 'string', valueHint: 'N', description: 'Tokens in the cache while decoding (128)' },
+  larosa: {
+    type: 'string',
+    valueHint: 'SHARE,SHARE',
+    description: 'Sparsities to compare with the dense model (none)',
+  },
+  rounds: { type: 'string', valueHint: 'N', description: 'Measurements of everything that is compared (15)' },
+  output: { type: 'string', valueHint: 'FILE', description: 'Result file (kernels.json)' },
+} as const satisfies ArgsDef;
+
+/** Those of `kernelsArgs` that may be given more than once. */
+export const repeatableKernelsArgs = ['rows', 'larosa'];
+
+export const kernelsCommand: CommandDef = defineCommand({
+  meta: { name: 'kernels', description: 'Measure what the kernels make of the memory and the processor.' },
+  args: kernelsArgs as ArgsDef,
+});
+
+/** The options that a command line of `kernels` stands for. @throws LLMOPT_OPTION_INVALID */
+export function kernelsOptions({ values }: ParsedFlags): KernelsOptions {
+  return {
+    model: textFlag(values, 'model'),
+    shape: textFlag(values, 'shape') as KernelsOptions['shape'],
+    threads: numberFlag(values, 'threads'),
+    rows: numberListFlag(values, 'rows'),
+    prompt: numberFlag(values, 'prompt'),
+    larosa: numberListFlag(values, 'larosa'),
+    rounds: numberFlag(values, 'rounds'),
+    output: textFlag(values, 'output'),
+  };
+}
 
 /** Arguments of `llmopt-bench [options]`. citty describes them and writes the usage; `parseFlags` reads them. */
 export const benchArgs = {
@@ -63,7 +107,7 @@ export const benchCommand: CommandDef = defineCommand({
     description: 'Run a model as it is and optimised, side by side, and tell what it gains and costs.',
   },
   args: benchArgs as ArgsDef,
-  subCommands: { diff: diffCommand },
+  subCommands: { diff: diffCommand, kernels: kernelsCommand },
 });
 
 /** What `--name` says, or `false` for `--no-name`. @throws LLMOPT_OPTION_INVALID if both are there */

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { numberFlag, parseFlags, textFlag } from './flags.ts';
+import { numberFlag, numberListFlag, parseFlags, textFlag } from './flags.ts';
 
 const definitions = {
   model: { type: 'string' },
@@ -66,5 +66,17 @@ describe('numberFlag', () => {
 describe('textFlag', () => {
   it('refuses an empty value', () => {
     expect(() => textFlag({ model: '' }, 'model')).toThrow(invalid(/--model is empty/));
+  });
+});
+
+describe('numberListFlag', () => {
+  it('reads one or more numbers', () => {
+    expect(numberListFlag({ rows: '1, 2,8' }, 'rows')).toEqual([1, 2, 8]);
+    expect(numberListFlag({ rows: '.5' }, 'rows')).toEqual([0.5]);
+    expect(numberListFlag({}, 'rows')).toBeUndefined();
+  });
+
+  it.each(['', '1,', '1,,2', 'a', '1;2'])('refuses %j', (text) => {
+    expect(() => numberListFlag({ rows: text }, 'rows')).toThrow(invalid(/--rows must be numbers/));
   });
 });

@@ -58,12 +58,28 @@ export function parseFlags(
 export function numberFlag(values: ParsedFlags['values'], name: string): number | undefined {
   const text = values[name];
   if (text === undefined) return undefined;
-  const number =
-    typeof text === 'string' && /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(text) ? Number(text) : Number.NaN;
+  const number = parseNumber(text);
   if (Number.isFinite(number)) return number;
   throw new LlmoptError('LLMOPT_OPTION_INVALID', `--${name} must be a number, but is '${text}'.`, {
     hint: `Write it like --${name}=4.`,
   });
+}
+
+/** The numbers written for a flag, with commas between them, or undefined when it is absent. @throws LLMOPT_OPTION_INVALID */
+export function numberListFlag(values: ParsedFlags['values'], name: string): number[] | undefined {
+  const text = values[name];
+  if (text === undefined) return undefined;
+  const numbers = String(text)
+    .split(',')
+    .map((part) => parseNumber(part.trim()));
+  if (numbers.every(Number.isFinite)) return numbers;
+  throw new LlmoptError('LLMOPT_OPTION_INVALID', `--${name} must be numbers with commas between, but is '${text}'.`, {
+    hint: `Write it like --${name}=1,2.`,
+  });
+}
+
+function parseNumber(text: string | boolean): number {
+  return typeof text === 'string' && /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(text) ? Number(text) : Number.NaN;
 }
 
 /** The text written for a flag, or undefined when it is absent. @throws LLMOPT_OPTION_INVALID if it is empty */

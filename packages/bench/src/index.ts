@@ -1,8 +1,12 @@
 export { type BenchmarkControl, runBenchmark } from './benchmark.ts';
 export { assertNoRegression, type Diff, type DiffRow, diffResults, readResult } from './diff.ts';
+export type { KernelFigures, ProfileFigures } from './kernels/figures.ts';
+export { type KernelsResult, runKernels } from './kernels/kernels.ts';
+export type { KernelsOptions } from './kernels/options.ts';
 export { type BenchmarkOptions, bundledQualityText, defaultPrompts, readPrompts } from './options.ts';
 export { type PeerName, peerNames } from './peers/names.ts';
 export { evaluateQuality, type Foresight, type QualityOptions, type QualityReport } from './quality/evaluate.ts';
+export { kernelsReport } from './report/kernelsTable.ts';
 export { createReporter, type Reporter } from './report/reporter.ts';
 export { resultReport } from './report/resultTable.ts';
 export { blockBootstrap } from './statistics/bootstrap.ts';

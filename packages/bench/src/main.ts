@@ -1,12 +1,26 @@
 import { readFile } from 'node:fs/promises';
 import { LlmoptError } from '@llmopt/core';
+import type { CommandDef } from 'citty';
 import { renderUsage } from 'citty';
 import pc from 'picocolors';
-import { runBenchmark } from './benchmark.ts';
-import { benchArgs, benchCommand, benchmarkOptions, diffArgs, diffCommand, repeatableArgs } from './commands.ts';
+import { type BenchmarkControl, runBenchmark } from './benchmark.ts';
+import {
+  benchArgs,
+  benchCommand,
+  benchmarkOptions,
+  diffArgs,
+  diffCommand,
+  kernelsArgs,
+  kernelsCommand,
+  kernelsOptions,
+  repeatableArgs,
+  repeatableKernelsArgs,
+} from './commands.ts';
 import { assertNoRegression, diffResults, readResult } from './diff.ts';
 import { numberFlag, parseFlags } from './flags.ts';
+import { runKernels } from './kernels/kernels.ts';
 import { diffTable } from './report/diffTable.ts';
+import { kernelsReport } from './report/kernelsTable.ts';
 import { createReporter, type Terminal } from './report/reporter.ts';
 import { resultReport } from './report/resultTable.ts';
 
@@ -42,13 +56,15 @@ function interruptSignal(): { signal: AbortSignal; release: () => void } {
   return { signal: controller.signal, release };
 }
 
-async function bench(rawArgs: readonly string[], { stdout, stderr }: Streams): Promise<number> {
-  const options = await benchmarkOptions(parseFlags(rawArgs, benchArgs, repeatableArgs));
+/** Runs something long that Ctrl-C ends, and prints what it says. */
+async function interruptible(
+  { stdout, stderr }: Streams,
+  run: (control: Required<BenchmarkControl>) => Promise<string>,
+): Promise<number> {
   const reporter = createReporter(stderr);
   const { signal, release } = interruptSignal();
   try {
-    const result = await runBenchmark(options, { reporter, signal });
-    stdout.write(`${resultReport(result)}\n`);
+    stdout.write(`${await run({ reporter, signal })}\n`);
     return exitCodes.ok;
   } catch (error) {
     reporter.end();
@@ -58,6 +74,16 @@ async function bench(rawArgs: readonly string[], { stdout, stderr }: Streams): P
   } finally {
     release();
   }
+}
+
+async function bench(rawArgs: readonly string[], streams: Streams): Promise<number> {
+  const options = await benchmarkOptions(parseFlags(rawArgs, benchArgs, repeatableArgs));
+  return interruptible(streams, async (control) => resultReport(await runBenchmark(options, control)));
+}
+
+async function kernels(rawArgs: readonly string[], streams: Streams): Promise<number> {
+  const options = kernelsOptions(parseFlags(rawArgs, kernelsArgs, repeatableKernelsArgs));
+  return interruptible(streams, async (control) => kernelsReport(await runKernels(options, control)));
 }
 
 async function diff(rawArgs: readonly string[], { stdout }: Streams): Promise<number> {
@@ -75,6 +101,11 @@ async function diff(rawArgs: readonly string[], { stdout }: Streams): Promise<nu
   return exitCodes.ok;
 }
 
+const subCommands: Record<string, { command: CommandDef; run: typeof bench }> = {
+  diff: { command: diffCommand, run: diff },
+  kernels: { command: kernelsCommand, run: kernels },
+};
+
 async function version(): Promise<string> {
   const file = await readFile(new URL('../package.json', import.meta.url), 'utf8');
   return (JSON.parse(file) as { version: string }).version;
@@ -83,19 +114,17 @@ async function version(): Promise<string> {
 /** Runs a command line, without the names of interpreter and script, and returns the exit code. Never throws. */
 export async function main(rawArgs: readonly string[], streams: Streams = process): Promise<number> {
   const [first, ...rest] = rawArgs;
-  const isDiff = first === 'diff';
+  const sub = first === undefined || !Object.hasOwn(subCommands, first) ? undefined : subCommands[first];
   try {
     if (rawArgs.some((word) => word === '--help' || word === '-h')) {
-      streams.stdout.write(
-        `${isDiff ? await renderUsage(diffCommand, benchCommand) : await renderUsage(benchCommand)}\n`,
-      );
+      streams.stdout.write(`${sub ? await renderUsage(sub.command, benchCommand) : await renderUsage(benchCommand)}\n`);
       return exitCodes.ok;
     }
     if (first === '--version') {
       streams.stdout.write(`${await version()}\n`);
       return exitCodes.ok;
     }
-    return await (isDiff ? diff(rest, streams) : bench(rawArgs, streams));
+    return await (sub ? sub.run(rest, streams) : bench(rawArgs, streams));
   } catch (error) {
     const code = codeOf(error);
     const text = error instanceof Error ? (code ? error.message : (error.stack ?? error.message)) : String(error);

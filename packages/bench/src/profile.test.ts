@@ -12,11 +12,21 @@ const profile = {
     { kind: 'rmsNorm', layer: 0, milliseconds: 5 },
     { kind: 'embed', layer: undefined, milliseconds: 20 },
   ],
+  kernels: [
+    { kernel: 'linearInt8', shape: '4x8', calls: 20, milliseconds: 60, bytes: 800, operations: 1280 },
+    { kernel: 'linearInt8', shape: '8x4', calls: 10, milliseconds: 10, bytes: 400, operations: 640 },
+    { kernel: 'rmsNorm', shape: undefined, calls: 10, milliseconds: 5, bytes: 0, operations: 0 },
+  ],
 };
 
 describe('subtractProfile', () => {
   it('keeps only what happened in between', () => {
-    const before = { steps: 4, stepMilliseconds: 40, entries: [{ kind: 'linear', layer: 1, milliseconds: 15 }] };
+    const before = {
+      steps: 4,
+      stepMilliseconds: 40,
+      entries: [{ kind: 'linear', layer: 1, milliseconds: 15 }],
+      kernels: [{ kernel: 'linearInt8', shape: '4x8', calls: 8, milliseconds: 15, bytes: 320, operations: 512 }],
+    };
     expect(subtractProfile(profile, before)).toEqual({
       steps: 6,
       stepMilliseconds: 60,
@@ -25,6 +35,10 @@ describe('subtractProfile', () => {
         { kind: 'linear', layer: 1, milliseconds: 25 },
         { kind: 'rmsNorm', layer: 0, milliseconds: 5 },
         { kind: 'embed', layer: undefined, milliseconds: 20 },
+      ],
+      kernels: [
+        { kernel: 'linearInt8', shape: '4x8', calls: 12, milliseconds: 45, bytes: 480, operations: 768 },
+        ...profile.kernels.slice(1),
       ],
     });
   });

@@ -1,11 +1,13 @@
-import { LlmoptError, type Pipeline, type Profile } from '@llmopt/core';
+import { type KernelProfile, LlmoptError, type Pipeline, type Profile } from '@llmopt/core';
 
 const keyOf = ({ kind, layer }: Profile['entries'][number]) => `${kind} ${layer ?? ''}`;
+const kernelKeyOf = ({ kernel, shape }: KernelProfile) => `${kernel} ${shape ?? ''}`;
 
 /** What happened between two profiles of the same pipeline; `undefined` without a later one. */
 export function subtractProfile(after: Profile | undefined, before: Profile | undefined): Profile | undefined {
   if (!after || !before) return after;
   const earlier = new Map(before.entries.map((entry) => [keyOf(entry), entry.milliseconds]));
+  const earlierKernels = new Map(before.kernels.map((entry) => [kernelKeyOf(entry), entry]));
   return {
     steps: after.steps - before.steps,
     stepMilliseconds: after.stepMilliseconds - before.stepMilliseconds,
@@ -13,6 +15,16 @@ export function subtractProfile(after: Profile | undefined, before: Profile | un
       ...entry,
       milliseconds: entry.milliseconds - (earlier.get(keyOf(entry)) ?? 0),
     })),
+    kernels: after.kernels.map((entry) => {
+      const { calls = 0, milliseconds = 0, bytes = 0, operations = 0 } = earlierKernels.get(kernelKeyOf(entry)) ?? {};
+      return {
+        ...entry,
+        calls: entry.calls - calls,
+        milliseconds: entry.milliseconds - milliseconds,
+        bytes: entry.bytes - bytes,
+        operations: entry.operations - operations,
+      };
+    }),
   };
 }
 

@@ -41,10 +41,13 @@ export interface BenchmarkRecord {
   peers: PeerRecord[];
   /** Engines that were asked for but cannot take part. */
   skippedPeers: (Engine & { reason: string })[];
+  /** Of the machine, on the backend's threads, in GB/s. */
+  memoryBandwidthGBs?: number | undefined;
   quality?: QualityReport;
 }
 
-function systemFacts(): BenchmarkResult['system'] {
+/** The machine that this process runs on. */
+export function systemFacts(): BenchmarkResult['system'] {
   return {
     cpu: cpus()[0]?.model.trim() || process.arch,
     cores: availableParallelism(),
@@ -235,7 +238,7 @@ export function assembleResult(
 ): BenchmarkResult | undefined {
   const [baseline, optimized] = record.arms;
   if (!baseline || !optimized || baseline.samples.length === 0 || optimized.samples.length === 0) return undefined;
-  const { settings, quality } = record;
+  const { settings, quality, memoryBandwidthGBs } = record;
   const { model, backend, chatTemplate } = baseline.load;
   const peers = record.peers.filter(({ samples }) => samples.length > 0);
   const comparison = incomplete ? undefined : compare(baseline.samples, optimized.samples);
@@ -246,7 +249,7 @@ export function assembleResult(
     schemaVersion: 1,
     createdAt: record.createdAt.toISOString(),
     ...(incomplete && { incomplete }),
-    system: systemFacts(),
+    system: { ...systemFacts(), ...(memoryBandwidthGBs && { memoryBandwidthGBs }) },
     model: { ...model, name: modelName(settings.model) },
     settings: {
       prompts: settings.prompts.length,

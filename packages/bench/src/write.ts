@@ -61,11 +61,15 @@ export function checkResult(value: unknown): BenchmarkResult {
 }
 
 /**
- * Writes a result: the whole file or nothing. Its folder is created if there is none.
- * @throws LLMOPT_RESULT_INVALID if it does not follow the schema, LLMOPT_WRITE_FAILED
+ * Writes a result. @throws LLMOPT_RESULT_INVALID if it does not follow the schema, LLMOPT_WRITE_FAILED
  */
 export async function writeResult(file: string, result: BenchmarkResult): Promise<void> {
-  const text = `${JSON.stringify(checkResult(result), null, 2)}\n`;
+  await writeJson(file, checkResult(result));
+}
+
+/** Writes the whole file or nothing. Its folder is created if there is none. @throws LLMOPT_WRITE_FAILED */
+export async function writeJson(file: string, value: unknown): Promise<void> {
+  const text = `${JSON.stringify(value, null, 2)}\n`;
   try {
     await mkdir(dirname(resolve(file)), { recursive: true });
     await writeFileAtomic(file, text);

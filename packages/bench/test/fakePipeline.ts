@@ -102,6 +102,7 @@ export function fakePipeline(
       steps,
       stepMilliseconds: steps,
       entries: [{ kind: 'linear', layer: 0, milliseconds: steps * 0.95 }],
+      kernels: [],
     }),
     metrics: () => ({}),
     dispose: async () => {

@@ -6,6 +6,7 @@ export { headInt8 } from './headInt8';
 export { linearInt8, linearInt8Sparse } from './linearInt8';
 export { headFloat32, linearFloat32, maskChannels } from './linearFloat32';
 export { quantize, quantizePairs, quantizeRecords } from './quantize';
+export { readMemory } from './readMemory';
 export { finishRecords, recordsInt8, recordsInt8Rows } from './recordsInt8';
 export { rmsNorm } from './rmsNorm';
 export { rope } from './rope';

@@ -6,6 +6,7 @@ export type {
   CompileOptions,
   Executable,
   ForwardResult,
+  KernelProfile,
   MemoryReport,
   Profile,
 } from './backends/backend.ts';
@@ -19,8 +20,10 @@ export {
   type WasmLayout,
   type WasmModule,
   type WasmValue,
+  type WasmWork,
 } from './backends/wasm/abi.ts';
 export { type WasmOptions, wasm } from './backends/wasm/index.ts';
+export { measureReadBandwidth, type ReadBandwidth, type ReadBandwidthOptions } from './backends/wasm/readBandwidth.ts';
 export * from './checkpoint/index.ts';
 export { type ErrorCode, type ErrorDetails, errorCatalogue, LlmoptError } from './errors.ts';
 export { checkGraph } from './graph/check.ts';

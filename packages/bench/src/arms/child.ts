@@ -1,5 +1,5 @@
 import { performance } from 'node:perf_hooks';
-import { LlmoptError, type Pipeline, type Progress } from '@llmopt/core';
+import { LlmoptError, measureReadBandwidth, type Pipeline, type Progress } from '@llmopt/core';
 import { profileDecode } from '../profile.ts';
 import { evaluateQuality } from '../quality/evaluate.ts';
 import type { ArmCall, Handlers, LoadReport, RunReport, RunRequest } from './protocol.ts';
@@ -94,6 +94,8 @@ export function createHandlers(open: OpenArm): Handlers<Exclude<ArmCall, 'loadPe
       const { user, system } = process.cpuUsage();
       return { userSeconds: user / 1e6, systemSeconds: system / 1e6 };
     },
+
+    bandwidth: ({ threads }) => measureReadBandwidth({ threads }),
 
     async quality({ baseline, optimized, text, maxTokens, seed }, report) {
       const { pipeline: a } = await open(baseline, report);

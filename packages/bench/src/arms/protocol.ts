@@ -1,4 +1,4 @@
-import type { ErrorCode, GenerateResult, Profile, Progress } from '@llmopt/core';
+import type { ErrorCode, GenerateResult, Profile, Progress, ReadBandwidth } from '@llmopt/core';
 import type { PeerLoad, PeerLoadReport } from '../peers/protocol.ts';
 import type { QualityReport } from '../quality/evaluate.ts';
 import type { ArmSpec } from './spec.ts';
@@ -47,6 +47,8 @@ export interface ArmCalls {
   profile: { input: { prompt: number; steps: number }; output: Profile | undefined };
   /** CPU time that the process has used since its start. */
   cpu: { input: undefined; output: { userSeconds: number; systemSeconds: number } };
+  /** How fast the backend's threads read memory. Needs no model. */
+  bandwidth: { input: { threads: number | undefined }; output: ReadBandwidth };
   quality: {
     input: { baseline: ArmSpec; optimized: ArmSpec; text: string; maxTokens: number; seed: number };
     output: QualityReport;

@@ -46,6 +46,13 @@ describe('resultReport', () => {
     expect(text).toContain('transformers-js: needs a model.');
   });
 
+  it('tells how fast the machine reads memory, where that is known', () => {
+    const text = (record = fakeRecord()) =>
+      resultReport(assembleResult(record, { incomplete: false }) as BenchmarkResult);
+    expect(text({ ...fakeRecord(), memoryBandwidthGBs: 23.456 })).toMatch(/ cores, reads memory at 23.5 GB\/s\n/);
+    expect(text()).not.toContain('reads memory');
+  });
+
   it('leaves out what was not measured', () => {
     expect(lines().some(([label]) => label === 'perplexity')).toBe(false);
   });

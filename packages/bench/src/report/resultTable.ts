@@ -55,9 +55,15 @@ function rowsOf({ comparison }: BenchmarkResult): Row[] {
   ];
 }
 
+/** The machine in one line. */
+export function systemLine({ cpu, cores, memoryBandwidthGBs }: BenchmarkResult['system']): string {
+  const reads = memoryBandwidthGBs === undefined ? '' : `, reads memory at ${formatNumber(memoryBandwidthGBs)} GB/s`;
+  return `${cpu}, ${cores} cores${reads}`;
+}
+
 /** The result as text: a row per figure with the arms side by side, then other engines and profiles if there are any. */
 export function resultReport(result: BenchmarkResult): string {
-  const { arms, model, settings } = result;
+  const { arms, model, settings, system } = result;
   const table = new Table({
     head: ['mean (95 % interval)', ...arms.map(({ name }) => name), 'optimized against baseline'],
     colAligns: ['left', ...arms.map(() => 'right' as const), 'left'],
@@ -69,5 +75,6 @@ export function resultReport(result: BenchmarkResult): string {
   }
   const title = `${model.name} (${model.architecture}, ${formatNumber(model.parameters / 1e6)} M parameters, ${model.quantization}), ${settings.backend}`;
   const profiles = arms.flatMap((arm) => (arm.profile ? [profileTable(`Profile of ${arm.name}`, arm.profile)] : []));
-  return [title, table.toString(), ...peersReport(result), ...profiles].join('\n\n');
+  const machine = systemLine(system);
+  return [`${title}\n${machine}`, table.toString(), ...peersReport(result), ...profiles].join('\n\n');
 }

@@ -45,6 +45,21 @@ export interface Profile {
   stepMilliseconds: number;
   /** Time per op kind and layer; ops outside the layers have no layer. `handOver` is what passes between threads. */
   entries: { kind: string; layer: number | undefined; milliseconds: number }[];
+  /** The same time per kernel and shape, without `handOver`; empty where a backend has no kernels. */
+  kernels: KernelProfile[];
+}
+
+/** What one kernel did on matrices of one shape, summed over all its calls. */
+export interface KernelProfile {
+  kernel: string;
+  /** `inputs x outputs` of a linear, of all linears together that share a call; undefined for other kernels. */
+  shape: string | undefined;
+  calls: number;
+  milliseconds: number;
+  /** Weight bytes that the calls had to read, each once per call. A sparse call counts as if all channels were alive. */
+  bytes: number;
+  /** Multiplications and additions: 2 · weights · rows. A sparse call counts as if all channels were alive. */
+  operations: number;
 }
 
 export interface CompileOptions {

@@ -18,7 +18,10 @@ export interface ModelConfig {
 export interface Param {
   /** `[out, in]` for a matrix, `[n]` for a vector. */
   readonly shape: readonly number[];
-  /** Names everything the numbers depend on within the checkpoint: tensor, and the passes that rewrote it. */
+  /**
+   * Names everything the numbers depend on within the checkpoint: tensor, and the passes that rewrote it. Parameters of equal keys are
+   * equal, in shape and numbers.
+   */
   readonly key: string;
   /** float32, row-major; `rows` picks a range `[from, to)` of the first dimension. */
   read(rows?: readonly [from: number, to: number]): Promise<Float32Array>;

@@ -111,7 +111,7 @@ async function compileReference(graph: Graph, options: CompileOptions): Promise<
         kv: { reservedBytes: reserved, committedBytes: committed, liveBytes: live },
       };
     },
-    profile: () => ({ steps, stepMilliseconds, entries: [...times.values()] }),
+    profile: () => ({ steps, stepMilliseconds, entries: [...times.values()], kernels: [] }),
     async dispose() {
       disposed = true;
       params.clear();

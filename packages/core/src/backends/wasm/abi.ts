@@ -23,6 +23,20 @@ export interface WasmCall {
   readonly args: readonly number[];
   /** Threads divide the work within a row. Only core's linear and attention do; other calls divide the rows. */
   readonly split?: true;
+  /** What it works on, for profiles. Only calls that read weight matrices have it. */
+  readonly work?: WasmWork;
+}
+
+/** Weights that a kernel call reads, and what it computes with them. */
+export interface WasmWork {
+  /** `inputs x outputs` */
+  readonly shape: string;
+  /** Of the weights, with their scales. */
+  readonly bytes: number;
+  /** Multiplications and additions per row. */
+  readonly operationsPerRow: number;
+  /** Address of the int32 that holds how many rows there are; without rows nothing is read. */
+  readonly rows: number;
 }
 
 /**

@@ -3,7 +3,7 @@ import type { Graph, ValueInfo } from '../../graph/graph.ts';
 import { isCustom, type LinearOp, type Op, type RopeOp } from '../../ops/op.ts';
 import { ropeAngle } from '../../ops/rope.ts';
 import type { CompileOptions } from '../backend.ts';
-import type { WasmCall, WasmLayout, WasmModule, WasmValue } from './abi.ts';
+import type { WasmCall, WasmLayout, WasmModule, WasmValue, WasmWork } from './abi.ts';
 import type { Arena } from './arena.ts';
 import {
   lowerAdd,
@@ -151,6 +151,19 @@ function lowerAll(
     table: (key, make) => tables.int32(key, make),
   };
 
+  const workOf = (op: LinearOp): WasmWork => {
+    const group = groups.get(op);
+    const [outputs, inputs] = group
+      ? [group.outputs, group.inputs]
+      : (graph.params.get(op.params.weight)!.shape as [number, number]);
+    return {
+      shape: `${inputs}x${outputs}`,
+      bytes: weights.byteLengthOf(group ?? op.params.weight),
+      operationsPerRow: 2 * inputs * outputs,
+      rows: layout.rows(op.inputs.input),
+    };
+  };
+
   const lower = (op: Op): readonly WasmCall[] => {
     switch (op.kind) {
       case 'embed':
@@ -164,9 +177,12 @@ function lowerAll(
       case 'rmsNorm':
         return lowerRmsNorm(op, layout);
       case 'linear':
-        return isOutputMajor(op, graph)
-          ? lowerOutputMajor(op, graph, layout, precision, weights.rows(op.params.weight))
-          : lowerGroup(groups.get(op)!, layout, precision, weights.group(groups.get(op)!));
+        return withWork(
+          isOutputMajor(op, graph)
+            ? lowerOutputMajor(op, graph, layout, precision, weights.rows(op.params.weight))
+            : lowerGroup(groups.get(op)!, layout, precision, weights.group(groups.get(op)!)),
+          workOf(op),
+        );
       case 'rope':
         return lowerRope(
           op,
@@ -205,6 +221,12 @@ function lowerAll(
     });
   }
   return steps;
+}
+
+/** A linear's weights are read by the first of its calls whose work threads divide. */
+function withWork(calls: readonly WasmCall[], work: WasmWork): WasmCall[] {
+  const reader = calls.findIndex((call) => call.split);
+  return calls.map((call, i) => (i === reader ? { ...call, work } : call));
 }
 
 // One scratch for all ops of a list of calls: none outlives its op, and what threads make together is no scratch. Ranges are remembered, so that the n-th

@@ -23,14 +23,15 @@ export const control = {
   bytes: 128 + MAX_THREADS * 64,
 } as const;
 
-/** Numbers in front of the sums per profile entry. */
+/** Numbers in front of the sums per cell of the profile. */
 export const TIMES_HEADER = 2;
 
 /** Milliseconds on a clock that all threads share; each thread's `performance.now()` has an origin of its own. */
 export const sharedMilliseconds = () => Number(process.hrtime.bigint()) / 1e6;
 
-/** A program is a list of calls of four words: kernel number, address of its arguments, profile entry, mode. */
+/** A program is a list of calls of four words: kernel number, address of its arguments, cell of the profile, mode. */
 export const WORDS_PER_CALL = 4;
+export const CELL_WORD = 2;
 
 /** How a thread runs a call: 0 is as one of all threads, with a barrier behind it. */
 export const callMode = {
@@ -47,7 +48,7 @@ export interface WorkerData {
   /** Module index and export of every kernel. */
   kernels: { module: number; name: string }[];
   control: number;
-  /** Address of float64 milliseconds: when thread 0 began and ended the step, then the sum per profile entry. */
+  /** Address of float64 milliseconds: when thread 0 began and ended the step, then the sum per cell. */
   times: number;
   thread: number;
   threads: number;

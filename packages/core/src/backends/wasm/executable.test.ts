@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { compile, forwardAlone, randomGraph } from '../../../test/backends.ts';
-import { mapOps } from '../../graph/graph.ts';
+import { mapOps, type Param, withParams } from '../../graph/graph.ts';
 import { contiguousKvCache } from '../../kv/contiguous.ts';
 import { defineOp } from '../../ops/define.ts';
 import type { CustomOp } from '../../ops/op.ts';
@@ -150,6 +150,35 @@ it.each([{ threads: 0 }, { threads: 1.5 }, { threads: 65 }, { precision: 'int4' 
   },
 );
 
+it('packs parameters of one key once, to the same bits', async () => {
+  const graph = randomGraph();
+  let reads = 0;
+  const shared = (key: (name: string) => string) =>
+    withParams(
+      graph,
+      [...graph.params].map(([name, param]) => {
+        const first = graph.params.get(name.replace('blk.1.', 'blk.0.'))!;
+        const read: Param['read'] = (rows) => {
+          reads++;
+          return first.read(rows);
+        };
+        return [name, { ...param, key: key(name), read }] as const;
+      }),
+    );
+  const run = async (key: (name: string) => string) => {
+    reads = 0;
+    const executable = await compile(wasm({ threads: 2 }), shared(key));
+    const rows = await forwardAlone(executable, [1, 2, 3]);
+    await executable.dispose();
+    return { reads, logits: rows.map((row) => [...row]) };
+  };
+  const each = await run((name) => name);
+  const once = await run((name) => name.replace(/^blk\.\d+/, ''));
+  expect(once.logits).toEqual(each.logits);
+  // Nine parameters of the second layer were not read.
+  expect(once.reads).toBe(each.reads - 9);
+});
+
 describe('the cache of packed weights', () => {
   let cacheDir: string;
   beforeEach(async () => {
@@ -220,6 +249,28 @@ it('keeps times per op kind and layer that add up to the steps', async () => {
       expect(seen).toContain(`${kind} ${layer}`);
   }
   expect(seen).toContain('linear undefined');
+});
+
+it('tells what every kernel did, by shape', async () => {
+  const graph = randomGraph();
+  const executable = await compile(wasm({ threads: 2, profile: true }), graph);
+  await forwardAlone(executable, [1, 2, 3, 4, 5, 6], 4);
+  const slot = executable.kv.acquire()!;
+  await executable.forward({ tokens: [1], slots: [slot], positions: [0], logits: [] });
+  const { kernels, entries } = executable.profile()!;
+  await executable.dispose();
+  // Two layers, three batches of 4, 2 and 1 rows; q|k|v and gate|up are one call each.
+  const linear = (shape: string) => kernels.find((kernel) => kernel.kernel === 'linearInt8' && kernel.shape === shape)!;
+  expect(linear('48x96')).toMatchObject({ calls: 6, operations: 2 * 2 * 48 * 96 * 7 });
+  expect(linear('48x160')).toMatchObject({ calls: 6, operations: 2 * 2 * 48 * 160 * 7 });
+  expect(linear('80x48').bytes).toBeGreaterThanOrEqual(6 * 80 * 48);
+  // Without logits the head reads nothing.
+  const head = kernels.find(({ kernel }) => kernel === 'headInt8')!;
+  expect(head).toMatchObject({ shape: '48x101', calls: 3, operations: 2 * 48 * 101 * 6 });
+  expect(head.bytes % 2).toBe(0);
+  const sum = (times: readonly { milliseconds: number }[]) =>
+    times.reduce((total, { milliseconds }) => total + milliseconds, 0);
+  expect(sum(kernels)).toBeCloseTo(sum(entries.filter(({ kind }) => kind !== 'handOver')), 6);
 });
 
 it('keeps no times unless asked to', async () => {

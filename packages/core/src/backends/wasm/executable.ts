@@ -10,6 +10,7 @@ import { compileModule, type VectorBits } from './kernelModules.ts';
 import { kvBytes } from './lower/core.ts';
 import type { KvPrecision, Precision } from './packing/sections.ts';
 import { startPool } from './pool.ts';
+import { createProfiler } from './profiler.ts';
 import { link, type Program } from './program.ts';
 import { loadWeights } from './weights.ts';
 
@@ -21,17 +22,16 @@ export interface WasmSettings {
   vectorBits: VectorBits;
 }
 
-const PROFILE_ENTRIES = 16_384;
-
 export async function compileWasm(graph: Graph, settings: WasmSettings, options: CompileOptions): Promise<Executable> {
   const infos = checkGraph(graph);
   const arena = createArena();
   const { memory } = arena;
   const controlAt = arena.allocate(control.bytes, 'control');
-  const timesAt = settings.profile ? arena.allocate(PROFILE_ENTRIES * 8, 'profile') : 0;
   const weights = await loadWeights(graph, arena, settings.precision, options);
   const compiled = compileSteps(graph, weights, arena, settings, options);
   const linked = link(compiled, arena, options.maxRows);
+  const timesLength = settings.profile ? TIMES_HEADER + linked.cells.length : 0;
+  const timesAt = arena.allocate(timesLength * 8, 'profile');
   const plain = { manyRows: linked.manyRows([]), oneRow: linked.oneRow([]) };
 
   const { layers, kvHeads, headDim } = graph.config;
@@ -59,13 +59,10 @@ export async function compileWasm(graph: Graph, settings: WasmSettings, options:
     settings.profile,
   );
 
-  const times = new Float64Array(memory.buffer, timesAt, settings.profile ? TIMES_HEADER + linked.entries.length : 0);
+  const times = new Float64Array(memory.buffer, timesAt, timesLength);
+  const profiler = createProfiler(linked.cells, times, memory);
   const columns = batchColumns(memory, compiled, options.maxRows);
   let state: 'idle' | 'running' | 'disposed' = 'idle';
-  let steps = 0;
-  let stepMilliseconds = 0;
-  // Waking the workers and hearing from them again: what the main thread waits for outside all ops.
-  let handOverMilliseconds = 0;
 
   function write(batch: Batch, program: Program): void {
     columns.tokens.set(batch.tokens);
@@ -126,9 +123,7 @@ export async function compileWasm(graph: Graph, settings: WasmSettings, options:
         const began = sharedMilliseconds();
         await pool.run(program);
         const ended = sharedMilliseconds();
-        stepMilliseconds += ended - began;
-        if (settings.profile) handOverMilliseconds += times[0]! - began + (ended - times[1]!);
-        steps++;
+        if (settings.profile) profiler.add(program, began, ended);
         for (const [slot, length] of lengths) kv.commit(slot, length);
         return read(batch, program);
       } finally {
@@ -144,10 +139,7 @@ export async function compileWasm(graph: Graph, settings: WasmSettings, options:
       };
     },
     profile() {
-      if (!settings.profile) return undefined;
-      const ops = linked.entries.map((entry, i) => ({ ...entry, milliseconds: times[TIMES_HEADER + i] ?? 0 }));
-      const handOver = { kind: 'handOver', layer: undefined, milliseconds: handOverMilliseconds };
-      return { steps, stepMilliseconds, entries: [...ops, handOver].filter(({ milliseconds }) => milliseconds > 0) };
+      return settings.profile ? profiler.profile() : undefined;
     },
     async dispose() {
       if (state === 'disposed') return;

@@ -1,11 +1,10 @@
-import { availableParallelism } from 'node:os';
 import { LlmoptError } from '../../errors.ts';
 import { isCustom } from '../../ops/op.ts';
 import type { Backend } from '../backend.ts';
-import { MAX_THREADS } from './control.ts';
 import { compileWasm } from './executable.ts';
-import { type VectorBits, widestVectors } from './kernelModules.ts';
+import type { VectorBits } from './kernelModules.ts';
 import type { KvPrecision, Precision } from './packing/sections.ts';
+import { resolveThreads, resolveVectorBits } from './settings.ts';
 
 export interface WasmOptions {
   /** Worker threads. Default: one per core. */
@@ -28,24 +27,15 @@ export interface WasmOptions {
  * @throws LLMOPT_OPTION_INVALID
  */
 export function wasm(options: WasmOptions = {}): Backend {
-  const threads = options.threads ?? Math.min(availableParallelism(), MAX_THREADS);
+  const threads = resolveThreads(options.threads);
+  const vectorBits = resolveVectorBits(options.vectorBits);
   const precision = options.precision ?? 'int8';
-  if (!Number.isInteger(threads) || threads < 1 || threads > MAX_THREADS) {
-    throw new LlmoptError(
-      'LLMOPT_OPTION_INVALID',
-      `threads is ${threads}; a whole number from 1 to ${MAX_THREADS} is allowed.`,
-    );
-  }
   if (precision !== 'int8' && precision !== 'float32') {
     throw new LlmoptError('LLMOPT_OPTION_INVALID', `precision is "${precision}"; "int8" and "float32" are allowed.`);
   }
   const kv = options.kv ?? 'float32';
   if (kv !== 'float32' && kv !== 'int16') {
     throw new LlmoptError('LLMOPT_OPTION_INVALID', `kv is "${kv}"; "float32" and "int16" are allowed.`);
-  }
-  const vectorBits = options.vectorBits ?? widestVectors;
-  if (vectorBits !== 128 && vectorBits !== 256) {
-    throw new LlmoptError('LLMOPT_OPTION_INVALID', `vectorBits is ${vectorBits}; 128 and 256 are allowed.`);
   }
   const settings = { threads, precision, kv, profile: options.profile ?? false, vectorBits };
   return {

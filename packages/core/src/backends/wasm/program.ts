@@ -1,13 +1,15 @@
-import type { WasmModule, WasmValue } from './abi.ts';
+import type { WasmModule, WasmValue, WasmWork } from './abi.ts';
 import type { Arena } from './arena.ts';
 import type { Step, Variant } from './compile.ts';
-import { callMode, WORDS_PER_CALL } from './control.ts';
+import { CELL_WORD, callMode, WORDS_PER_CALL } from './control.ts';
 
 /** Lists of kernel calls in shared memory: one for all threads, or one per thread, `stride` bytes apart. */
 export interface Program {
   readonly address: number;
   readonly stride: number;
   readonly calls: number;
+  /** Of each call, in order, the number of its cell. */
+  readonly cells: readonly number[];
   /** Where wanted values are copied to: int32 count, int32 rows, and the copies. */
   readonly captures: ReadonlyMap<string, { count: number; rows: number; copy: WasmValue }>;
 }
@@ -15,11 +17,19 @@ export interface Program {
 /** The programs of one variant; those that also copy wanted values out are made when first asked for. */
 export type Programs = (wanted: readonly string[]) => Program;
 
-/** Kernels by number, as the workers know them, and the kinds of time that thread 0 keeps. */
+/** Calls whose times are kept in one sum. */
+export interface Cell {
+  readonly kind: string;
+  readonly layer: number | undefined;
+  readonly kernel: string;
+  readonly work: WasmWork | undefined;
+}
+
+/** Kernels by number, as the workers know them, and the cells of time that thread 0 keeps. */
 export interface Linked {
   readonly modules: readonly (WasmModule | 'core')[];
   readonly kernels: readonly { module: number; name: string }[];
-  readonly entries: readonly { kind: string; layer: number | undefined }[];
+  readonly cells: readonly Cell[];
   readonly manyRows: Programs;
   readonly oneRow: Programs;
 }
@@ -28,7 +38,8 @@ export interface Linked {
 export function link(variants: { manyRows: Variant; oneRow: Variant }, arena: Arena, maxRows: number): Linked {
   const modules: (WasmModule | 'core')[] = ['core'];
   const kernels: { module: number; name: string }[] = [];
-  const entries: { kind: string; layer: number | undefined }[] = [];
+  const cells: Cell[] = [];
+  const cellNumbers = new Map<string, number>();
 
   const kernelNumber = (module: Step['module'], name: string): number => {
     if (!modules.includes(module)) modules.push(module);
@@ -36,9 +47,11 @@ export function link(variants: { manyRows: Variant; oneRow: Variant }, arena: Ar
     const known = kernels.findIndex((kernel) => kernel.module === at && kernel.name === name);
     return known >= 0 ? known : kernels.push({ module: at, name }) - 1;
   };
-  const entryNumber = (kind: string, layer: number | undefined): number => {
-    const known = entries.findIndex((entry) => entry.kind === kind && entry.layer === layer);
-    return known >= 0 ? known : entries.push({ kind, layer }) - 1;
+  const cellNumber = (cell: Cell): number => {
+    const key = JSON.stringify(cell);
+    const number = cellNumbers.get(key) ?? cells.push(cell) - 1;
+    cellNumbers.set(key, number);
+    return number;
   };
   const store = (words: readonly number[], what: string): number => {
     const at = arena.allocate(words.length * 4, what);
@@ -46,7 +59,7 @@ export function link(variants: { manyRows: Variant; oneRow: Variant }, arena: Ar
     return at;
   };
   const copyRows = kernelNumber('core', 'copyRows');
-  const copyEntry = entryNumber('copy', undefined);
+  const copyCell = cellNumber({ kind: 'copy', layer: undefined, kernel: 'copyRows', work: undefined });
 
   const programsOf = (variant: Variant, rows: number): Programs => {
     const perThread = variant.threads.length > 1;
@@ -56,7 +69,7 @@ export function link(variants: { manyRows: Variant; oneRow: Variant }, arena: Ar
       steps.map(({ module, call, kind, layer }) => [
         kernelNumber(module, call.kernel),
         store(call.args, 'kernel arguments'),
-        entryNumber(kind, layer),
+        cellNumber({ kind, layer, kernel: call.kernel, work: call.work }),
         mode(call.split === true),
       ]),
     );
@@ -69,7 +82,7 @@ export function link(variants: { manyRows: Variant; oneRow: Variant }, arena: Ar
       const perThreadLines = variant.threads.map(({ values }) => {
         const value = values.get(name)!;
         const args = [count, list, value.pointer, stride, pointer, stride, value.words * 4];
-        return [copyRows, store(args, 'kernel arguments'), copyEntry, mode(false)];
+        return [copyRows, store(args, 'kernel arguments'), copyCell, mode(false)];
       });
       return { count, rows: list, copy: { ...variant.threads[0]!.values.get(name)!, pointer }, lines: perThreadLines };
     };
@@ -94,6 +107,7 @@ export function link(variants: { manyRows: Variant; oneRow: Variant }, arena: Ar
         address: store(lists.flat(), 'a program'),
         stride: perThread ? bytes : 0,
         calls: lists[0]!.length / WORDS_PER_CALL,
+        cells: lists[0]!.filter((_, i) => i % WORDS_PER_CALL === CELL_WORD),
         captures: new Map(wanted.map((name) => [name, captures.get(name)!])),
       };
       programs.set(key, program);
@@ -103,7 +117,7 @@ export function link(variants: { manyRows: Variant; oneRow: Variant }, arena: Ar
   return {
     modules,
     kernels,
-    entries,
+    cells,
     manyRows: programsOf(variants.manyRows, maxRows),
     oneRow: programsOf(variants.oneRow, 1),
   };

@@ -14,6 +14,8 @@ export interface Weights {
   rows(param: string): number;
   /** Groups are told apart by the output of their first linear. */
   group(group: LinearGroup): number;
+  /** Bytes of a group, or of a parameter that lies in rows. */
+  byteLengthOf(weight: LinearGroup | string): number;
 }
 
 /**
@@ -42,10 +44,15 @@ export async function loadWeights(
   if (!cached) {
     target.fill(0);
     let done = 0;
+    // Equal keys have equal bytes.
+    const packed = new Map<string, number>();
     for (const [name, section] of sections) {
       if (options.signal?.aborted) throw aborted(options.signal);
       const at = offsets.get(name)!;
-      await section.fill(target.subarray(at, at + section.byteLength));
+      const same = packed.get(section.key);
+      if (same !== undefined) target.copyWithin(at, same, same + section.byteLength);
+      else await section.fill(target.subarray(at, at + section.byteLength));
+      packed.set(section.key, at);
       done += section.byteLength;
       report('pack', done / byteLength);
     }
@@ -53,11 +60,14 @@ export async function loadWeights(
   }
   report('load', 1);
   const at = (name: string) => base + offsets.get(name)!;
+  const nameOf = (weight: LinearGroup | string) =>
+    typeof weight === 'string' ? `rows ${weight}` : `group ${weight.ops[0]!.outputs.output}`;
   return {
     byteLength,
     vector: (param) => at(`vector ${param}`),
-    rows: (param) => at(`rows ${param}`),
-    group: (group) => at(`group ${group.ops[0]!.outputs.output}`),
+    rows: (param) => at(nameOf(param)),
+    group: (group) => at(nameOf(group)),
+    byteLengthOf: (weight) => sections.get(nameOf(weight))!.byteLength,
   };
 }
 

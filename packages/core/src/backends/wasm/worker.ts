@@ -1,5 +1,13 @@
 import { workerData } from 'node:worker_threads';
-import { callMode, control, sharedMilliseconds, TIMES_HEADER, WORDS_PER_CALL, type WorkerData } from './control.ts';
+import {
+  CELL_WORD,
+  callMode,
+  control,
+  sharedMilliseconds,
+  TIMES_HEADER,
+  WORDS_PER_CALL,
+  type WorkerData,
+} from './control.ts';
 
 type Kernel = (args: number, thread: number, threads: number) => void;
 
@@ -45,7 +53,7 @@ function runTimed(words: Int32Array, from: number, calls: number, times: Float64
   for (let at = from, end = from + calls * WORDS_PER_CALL; at < end; at += WORDS_PER_CALL) {
     call(words, at);
     const now = sharedMilliseconds();
-    times[TIMES_HEADER + words[at + 2]!]! += now - last;
+    times[TIMES_HEADER + words[at + CELL_WORD]!]! += now - last;
     last = now;
   }
   times[1] = last;
