@@ -44,21 +44,6 @@ export function tileOfRows(args: usize, weight: usize, tile: usize): void {
   if (row < rows) oneRow(weight, x, pairs, factor, scales, bias, output);
 }
 
-// One row of which only some pairs of channels are alive; the others' lines are not read.
-// words: rows* (0 or 1), quantized pairs, offsets (bytes of each pair's line in a tile), count*, activationScale, weight, pairs, tiles,
-//        rowScales, bias (0: none), output
-export function linearInt8Sparse(args: usize, thread: i32, threads: i32): void {
-  if (load<i32>(ptr(args, 0)) == 0) return;
-  const tiles = int(args, 7);
-  const end = (tiles * (thread + 1)) / threads;
-  for (let tile = (tiles * thread) / threads; tile < end; tile++) {
-    const at = <usize>tile << 7;
-    const bias = ptr(args, 9) ? ptr(args, 9) + at : 0;
-    const weight = ptr(args, 5) + <usize>tile * ptr(args, 6) * LINE;
-    oneSparseRow(weight, ptr(args, 1), ptr(args, 2), load<i32>(ptr(args, 3)), ptr(args, 4), ptr(args, 8) + at, bias, ptr(args, 10) + at);
-  }
-}
-
 // @ts-ignore: decorator
 @inline
 function plusDot(sum: v128, weights: v128, x: v128): v128 {
@@ -96,50 +81,6 @@ function oneRow(w: usize, x: usize, pairs: usize, factorAt: usize, scales: usize
     a7 = plusDot(a7, v128.load8x8_s(w, 56), v);
     x += 4;
     w += LINE;
-  }
-  v128.store(output, a0);
-  v128.store(output, a1, 16);
-  v128.store(output, a2, 32);
-  v128.store(output, a3, 48);
-  v128.store(output, a4, 64);
-  v128.store(output, a5, 80);
-  v128.store(output, a6, 96);
-  v128.store(output, a7, 112);
-  finish(output, scales, bias, v128.load32_splat(factorAt), 128);
-}
-
-function oneSparseRow(
-  weight: usize,
-  x: usize,
-  offsets: usize,
-  count: i32,
-  factorAt: usize,
-  scales: usize,
-  bias: usize,
-  output: usize,
-): void {
-  let a0 = i32x4.splat(0);
-  let a1 = a0;
-  let a2 = a0;
-  let a3 = a0;
-  let a4 = a0;
-  let a5 = a0;
-  let a6 = a0;
-  let a7 = a0;
-  const end = x + (<usize>count << 2);
-  while (x < end) {
-    const v = v128.load32_splat(x);
-    const w = weight + <usize>load<u32>(offsets);
-    a0 = plusDot(a0, v128.load8x8_s(w), v);
-    a1 = plusDot(a1, v128.load8x8_s(w, 8), v);
-    a2 = plusDot(a2, v128.load8x8_s(w, 16), v);
-    a3 = plusDot(a3, v128.load8x8_s(w, 24), v);
-    a4 = plusDot(a4, v128.load8x8_s(w, 32), v);
-    a5 = plusDot(a5, v128.load8x8_s(w, 40), v);
-    a6 = plusDot(a6, v128.load8x8_s(w, 48), v);
-    a7 = plusDot(a7, v128.load8x8_s(w, 56), v);
-    x += 4;
-    offsets += 4;
   }
   v128.store(output, a0);
   v128.store(output, a1, 16);

@@ -20,39 +20,7 @@ export function quantize(args: usize, thread: i32, threads: i32): void {
   }
 }
 
-// The same for a single row, compacted: the int16 pairs in which a channel is alive, one behind the other, with the byte offset of
-// each pair's line in a tile of weights.
-// words: rows* (0 or 1), input, channelScales (0: all 1), list, pairs, offsets, count*, scale, cap
-export function quantizePairs(args: usize, thread: i32, threads: i32): void {
-  if (load<i32>(ptr(args, 0)) == 0) return;
-  const from = ptr(args, 1);
-  const channelScales = ptr(args, 2);
-  const list = ptr(args, 3);
-  const cap = float(args, 8);
-  const largest = largestOf(from, channelScales, list);
-  store<f32>(ptr(args, 7), largest / cap);
-  const inverse: f32 = largest > 0 ? cap / largest : 0;
-  const end = list + ((load<usize>(list) + 1) << 2);
-  let to = ptr(args, 4) - 4;
-  let offset = ptr(args, 5) - 4;
-  let last: usize = -1;
-  let both: u32 = 0;
-  for (let at = list + 4; at < end; at += 4) {
-    const channel = load<usize>(at);
-    const pair = channel >> 1;
-    const begins = pair != last;
-    const value = <u32>(<u16>rounded(from, channelScales, channel, inverse)) << ((channel & 1) << 4);
-    both = begins ? value : both | value;
-    to += <usize>begins << 2;
-    offset += <usize>begins << 2;
-    store<u32>(to, both);
-    store<u32>(offset, <u32>(pair << 6));
-    last = pair;
-  }
-  store<i32>(ptr(args, 6), <i32>((to + 4 - ptr(args, 4)) >> 2));
-}
-
-// The same for weights in records: the int16 of the alive channels, one behind the other, with the byte offset of each channel's record.
+// The same for a single row and weights in records: the int16 of the alive channels, one behind the other, with the byte offset of each channel's record.
 // Padded with zeros to a multiple of 8, and 8 more offsets, which are read ahead.
 // words: rows* (0 or 1), input, channelScales (0: all 1), list, quantized, offsets, count*, scale, cap, recordBytes
 export function quantizeRecords(args: usize, thread: i32, threads: i32): void {

@@ -7,7 +7,7 @@ const profile = (stepMilliseconds: number, milliseconds = stepMilliseconds / 2) 
   kernels: [
     { kernel: 'linearInt8', shape: '4x8', calls: 4, milliseconds, bytes: 4e6, operations: 8e6 },
     { kernel: 'rmsNorm', shape: undefined, calls: 4, milliseconds: stepMilliseconds / 10, bytes: 0, operations: 0 },
-    { kernel: 'linearInt8Sparse', shape: '4x8', calls: 0, milliseconds: 0, bytes: 0, operations: 0 },
+    { kernel: 'recordsInt8', shape: '4x8', calls: 0, milliseconds: 0, bytes: 0, operations: 0 },
   ],
 });
 

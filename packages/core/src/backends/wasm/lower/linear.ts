@@ -21,11 +21,8 @@ export function lowerGroup(group: LinearGroup, layout: WasmLayout, precision: Pr
 }
 
 function groupInt8(group: LinearGroup, layout: WasmLayout, weight: number): WasmCall[] {
-  if (group.int8 === 'records')
-    return layout.oneRow ? oneRecordsRow(group, layout, weight) : recordsRows(group, layout, weight);
-  return group.int8 === 'lines' && layout.oneRow
-    ? oneLinesRow(group, layout, weight)
-    : tilesRows(group, layout, weight);
+  if (group.int8 === 'tiles') return tilesRows(group, layout, weight);
+  return layout.oneRow ? oneRecordsRow(group, layout, weight) : recordsRows(group, layout, weight);
 }
 
 function tilesRows({ ops, inputs, outputs }: LinearGroup, layout: WasmLayout, weight: number): WasmCall[] {
@@ -51,32 +48,13 @@ function tileWords(
   ];
 }
 
-function oneLinesRow({ ops, inputs, outputs }: LinearGroup, layout: WasmLayout, weight: number): WasmCall[] {
-  const first = ops[0]!;
-  const packed = tileInt8Layout(outputs, inputs);
-  const activations = compactCall('quantizePairs', first, layout, weight + packed.channelScales, activationCap(inputs));
-  const { quantized, offsets, count, scale } = activations;
-  const bias = hasBias(ops) ? weight + packed.bias : 0;
-  return [
-    activations.call,
-    {
-      kernel: 'linearInt8Sparse',
-      split: true,
-      args: [
-        ...[layout.rows(first.inputs.input), quantized, offsets, count, scale, weight, packed.pairs, packed.tiles],
-        ...[weight + packed.rowScales, bias, layout.value(first.outputs.output).pointer],
-      ],
-    },
-  ];
-}
-
 function oneRecordsRow({ ops, inputs, outputs }: LinearGroup, layout: WasmLayout, weight: number): WasmCall[] {
   const first = ops[0]!;
   const rows = layout.rows(first.inputs.input);
   const packed = recordInt8Layout(outputs, inputs);
   const { recordBytes } = packed;
   const channelScales = weight + packed.channelScales;
-  const activations = compactCall('quantizeRecords', first, layout, channelScales, activationCap(inputs), recordBytes);
+  const activations = quantizeRecordsCall(first, layout, channelScales, activationCap(inputs), recordBytes);
   const { quantized, offsets, count, scale } = activations;
   const partStride = recordBytes * 4 + 64;
   const parts = layout.commonScratch(partStride * layout.threads);
@@ -198,26 +176,25 @@ function quantizeCall(op: LinearOp, layout: WasmLayout, channelScales: number, c
   return { call, quantized, stride, scales };
 }
 
-/** The activations of a single row to int16, only what is alive: pairs of channels, or channels. */
-function compactCall(
-  kernel: 'quantizePairs' | 'quantizeRecords',
+/** The activations of a single row to int16, those of alive channels only, one behind the other. */
+function quantizeRecordsCall(
   op: LinearOp,
   layout: WasmLayout,
   channelScales: number,
   cap: number,
-  ...more: number[]
+  recordBytes: number,
 ) {
   const input = layout.value(op.inputs.input);
-  const bytes = Math.ceil(input.width / 8 + 1) * 32;
-  const quantized = layout.scratch(bytes);
-  const offsets = layout.scratch(bytes);
+  const places = Math.ceil(input.width / 8 + 1) * 8;
+  const quantized = layout.scratch(places * 2);
+  const offsets = layout.scratch(places * 4);
   const count = layout.scratch(4);
   const scale = layout.scratch(4);
   const call: WasmCall = {
-    kernel,
+    kernel: 'quantizeRecords',
     args: [
       ...[layout.rows(op.inputs.input), input.pointer, channelScales, layout.value(op.inputs.channels!).pointer],
-      ...[quantized, offsets, count, scale, float32Bits(cap), ...more],
+      ...[quantized, offsets, count, scale, float32Bits(cap), recordBytes],
     ],
   };
   return { call, quantized, offsets, count, scale };

@@ -7,29 +7,28 @@ export interface LinearGroup {
   readonly inputs: number;
   /** Of all linears together. */
   readonly outputs: number;
-  /** How its int8 weights lie, and how a single row of which some channels are alive reads them. */
-  readonly int8: Int8Plan;
+  /** How its int8 weights lie. */
+  readonly int8: Int8Layout;
 }
 
 /**
  * - `tiles`: tiles of 32 outputs, all read; channels that are not alive count as 0.
- * - `lines`: tiles, of which only the lines are read that hold a channel that is alive.
- * - `records`: one record per channel, of which only those that are alive are read.
+ * - `records`: one record per channel; a single row reads only those of channels that are alive.
  */
-export type Int8Plan = 'tiles' | 'lines' | 'records';
+export type Int8Layout = 'tiles' | 'records';
 
-// Skipping pays where memory can still be read fast. Measured (docs/performance.md): lines of 64 bytes in a stream as long as few are
-// left out; records as long as they are long. Anything else takes longer than reading all.
-const FEW_LINES_LEFT_OUT = 0.55;
-const LONG_RECORD = { bytes: 2048, share: 0.55 };
-const VERY_LONG_RECORD = { bytes: 8192, share: 0.85 };
+// A stream of memory comes faster than scattered records, the more so the shorter they are: records pay only where few enough of
+// them are read. Measured, see docs/performance.md: bytes of a record, and the share of them up to which records are faster.
+const recordsPay = [
+  { bytes: 8192, share: 0.85 },
+  { bytes: 2048, share: 0.55 },
+  { bytes: 512, share: 0.3 },
+];
 
-function int8Plan(channels: ValueInfo | undefined, outputs: number): Int8Plan {
+function int8Layout(channels: ValueInfo | undefined, outputs: number): Int8Layout {
   if (channels === undefined) return 'tiles';
-  const share = (channels.most ?? channels.width) / channels.width;
-  const worthIt = ({ bytes, share: most }: typeof LONG_RECORD) => outputs >= bytes && share <= most;
-  if (worthIt(LONG_RECORD) || worthIt(VERY_LONG_RECORD)) return 'records';
-  return share >= FEW_LINES_LEFT_OUT ? 'lines' : 'tiles';
+  const alive = (channels.most ?? channels.width) / channels.width;
+  return recordsPay.some(({ bytes, share }) => outputs >= bytes && alive <= share) ? 'records' : 'tiles';
 }
 
 // A matrix this tall is faster as one row per output: its partial sums would not fit the first-level caches.
@@ -57,7 +56,7 @@ export function groupLinears(graph: Graph, infos: ReadonlyMap<string, ValueInfo>
     const shapes = ops.map((op) => graph.params.get(op.params.weight)!.shape);
     const outputs = shapes.reduce((sum, shape) => sum + shape[0]!, 0);
     const { channels } = ops[0]!.inputs;
-    const int8 = int8Plan(channels === undefined ? undefined : infos.get(channels), outputs);
+    const int8 = int8Layout(channels === undefined ? undefined : infos.get(channels), outputs);
     const group = { ops, inputs: shapes[0]![1]!, outputs, int8 };
     for (const op of ops) groups.set(op, group);
   }
