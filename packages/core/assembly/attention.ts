@@ -53,7 +53,7 @@ function writeHead<T>(run: usize, position: usize, from: usize, headDim: usize):
     return;
   }
   let most = f32x4.splat(0);
-  for (let i: usize = 0; i < headDim << 2; i += 16) most = f32x4.max(most, f32x4.abs(v128.load(from + i)));
+  for (let i: usize = 0; i < headDim << 2; i += 16) most = f32x4.pmax(most, f32x4.abs(v128.load(from + i)));
   const largest = max<f32>(
     max<f32>(f32x4.extract_lane(most, 0), f32x4.extract_lane(most, 1)),
     max<f32>(f32x4.extract_lane(most, 2), f32x4.extract_lane(most, 3)),
@@ -236,7 +236,7 @@ function softmaxUnscaled(scores: usize, length: i32): f32 {
   // -Infinity behind the length adds nothing.
   for (let i = end; i < padded; i += 4) store<f32>(scores + i, -Infinity);
   let largest = f32x4.splat(-Infinity);
-  for (let i: usize = 0; i < padded; i += 16) largest = f32x4.max(largest, v128.load(scores + i));
+  for (let i: usize = 0; i < padded; i += 16) largest = f32x4.pmax(largest, v128.load(scores + i));
   const most = max<f32>(
     max<f32>(f32x4.extract_lane(largest, 0), f32x4.extract_lane(largest, 1)),
     max<f32>(f32x4.extract_lane(largest, 2), f32x4.extract_lane(largest, 3)),
