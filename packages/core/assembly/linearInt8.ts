@@ -1,22 +1,27 @@
 import { int, ptr } from './args';
+import { halfOfRows } from './panelInt8';
+import { finish, plusDot } from './sumsInt8';
 
 // Weights in tiles of 32 outputs: int8 [outputs / 32, channels / 2, 32, 2], so that one line of 64 bytes holds a pair of input channels
 // for 32 outputs, and a tile is one run of memory whose sums stay in registers. Activations are int16 (see quantize); the sums are
 // int32 and cannot overflow, so any order gives the same bits. Threads divide the tiles.
 
 const LINE: usize = 64;
+// From so many rows on it pays to widen half a tile first.
+const MANY: i32 = 10;
 
-// words: rows*, quantized, quantizedStride, activationScales, weight, pairs, tiles, rowScales, bias (0: none), output, outputStride
+// words: rows*, quantized, quantizedStride, activationScales, weight, pairs, tiles, rowScales, bias (0: none), output, outputStride,
+//        panels (64 bytes per pair and thread; 0 where rows are few), panelStride
 export function linearInt8(args: usize, thread: i32, threads: i32): void {
   const tiles = int(args, 6);
   const end = (tiles * (thread + 1)) / threads;
   for (let tile = (tiles * thread) / threads; tile < end; tile++) {
-    tileOfRows(args, ptr(args, 4) + <usize>tile * ptr(args, 5) * LINE, <usize>tile);
+    tileOfRows(args, ptr(args, 4) + <usize>tile * ptr(args, 5) * LINE, <usize>tile, thread);
   }
 }
 
 /** The 32 outputs of a tile, for all rows; the words of linearInt8, but for where the tile's weights lie. */
-export function tileOfRows(args: usize, weight: usize, tile: usize): void {
+export function tileOfRows(args: usize, weight: usize, tile: usize, thread: i32): void {
   const rows = load<i32>(ptr(args, 0));
   const xStride = ptr(args, 2);
   const pairs = ptr(args, 5);
@@ -27,6 +32,15 @@ export function tileOfRows(args: usize, weight: usize, tile: usize): void {
   let factor = ptr(args, 3);
   let output = ptr(args, 9) + (tile << 7);
   let row = 0;
+  if (rows >= MANY) {
+    const panel = ptr(args, 11) + <usize>thread * ptr(args, 12);
+    row = rows - (rows % 5);
+    halfOfRows(weight, panel, x, xStride, pairs, row, factor, scales, bias, output, outputStride);
+    halfOfRows(weight + 32, panel, x, xStride, pairs, row, factor, scales + 64, bias ? bias + 64 : 0, output + 64, outputStride);
+    x += <usize>row * xStride;
+    factor += <usize>row << 2;
+    output += <usize>row * outputStride;
+  }
   for (; row + 4 <= rows; row += 4) {
     fourRows(weight, x, xStride, pairs, factor, scales, bias, output, outputStride);
     fourRows(weight + 32, x, xStride, pairs, factor, scales + 64, bias ? bias + 64 : 0, output + 64, outputStride);
@@ -42,21 +56,6 @@ export function tileOfRows(args: usize, weight: usize, tile: usize): void {
     row += 2;
   }
   if (row < rows) oneRow(weight, x, pairs, factor, scales, bias, output);
-}
-
-// @ts-ignore: decorator
-@inline
-function plusDot(sum: v128, weights: v128, x: v128): v128 {
-  return i32x4.add(sum, i32x4.dot_i16x8_s(weights, x));
-}
-
-// Sums are stored as they are and finished in a pass of their own: so all that leads to the store is of a kind that V8 can join.
-/** Outputs in place: sum · rowScale · activationScale (+ bias). */
-function finish(output: usize, scales: usize, bias: usize, factor: v128, bytes: usize): void {
-  for (let i: usize = 0; i < bytes; i += 16) {
-    const y = f32x4.mul(f32x4.mul(f32x4.convert_i32x4_s(v128.load(output + i)), v128.load(scales + i)), factor);
-    v128.store(output + i, bias ? f32x4.add(y, v128.load(bias + i)) : y);
-  }
 }
 
 function oneRow(w: usize, x: usize, pairs: usize, factorAt: usize, scales: usize, bias: usize, output: usize): void {

@@ -134,29 +134,29 @@ export function finishRecords(args: usize, thread: i32, threads: i32): void {
 }
 
 // Several rows: each thread turns 32 outputs of all channels into a tile, which then serves all rows.
-// words: those of linearInt8, recordBytes, panels, panelStride
+// words: those of linearInt8, recordBytes, tilesOfThreads, tileStride
 export function recordsInt8Rows(args: usize, thread: i32, threads: i32): void {
   const pairs = ptr(args, 5);
   const tiles = int(args, 6);
-  const panel = ptr(args, 12) + <usize>thread * ptr(args, 13);
+  const own = ptr(args, 14) + <usize>thread * ptr(args, 15);
   const end = (tiles * (thread + 1)) / threads;
   for (let tile = (tiles * thread) / threads; tile < end; tile++) {
-    packTile(ptr(args, 4) + (<usize>tile << 5), ptr(args, 11), pairs, panel);
-    tileOfRows(args, panel, <usize>tile);
+    packTile(ptr(args, 4) + (<usize>tile << 5), ptr(args, 13), pairs, own);
+    tileOfRows(args, own, <usize>tile, thread);
   }
 }
 
-function packTile(from: usize, recordBytes: usize, pairs: usize, panel: usize): void {
-  for (const end = panel + pairs * LINE; panel < end; panel += LINE) {
+function packTile(from: usize, recordBytes: usize, pairs: usize, to: usize): void {
+  for (const end = to + pairs * LINE; to < end; to += LINE) {
     const next = from + recordBytes;
     const a = v128.load(from);
     const b = v128.load(next);
     const c = v128.load(from, 16);
     const d = v128.load(next, 16);
-    v128.store(panel, firstHalf(a, b));
-    v128.store(panel, secondHalf(a, b), 16);
-    v128.store(panel, firstHalf(c, d), 32);
-    v128.store(panel, secondHalf(c, d), 48);
+    v128.store(to, firstHalf(a, b));
+    v128.store(to, secondHalf(a, b), 16);
+    v128.store(to, firstHalf(c, d), 32);
+    v128.store(to, secondHalf(c, d), 48);
     from = next + recordBytes;
   }
 }

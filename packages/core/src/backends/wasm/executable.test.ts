@@ -146,12 +146,9 @@ it('rejects with a typed error when the memory cannot grow', async () => {
 it.each([
   ...[{ threads: 0 }, { threads: 1.5 }, { threads: 65 }, { precision: 'int4' as 'int8' }],
   ...[{ kv: 'int4' as 'int16' }, { vectorBits: 512 as 256 }],
-])(
-  'refuses %j',
-  (options) => {
-    expect(() => wasm(options)).toThrow(expect.objectContaining({ code: 'LLMOPT_OPTION_INVALID' }));
-  },
-);
+])('refuses %j', (options) => {
+  expect(() => wasm(options)).toThrow(expect.objectContaining({ code: 'LLMOPT_OPTION_INVALID' }));
+});
 
 it('packs parameters of one key once, to the same bits', async () => {
   const graph = randomGraph();

@@ -45,6 +45,7 @@ function tileWords(
     ...[layout.rows(inputs.input), activations.quantized, activations.stride, activations.scales],
     ...[weight, packed.pairs, packed.tiles, weight + packed.rowScales, hasBias(ops) ? weight + packed.bias : 0],
     ...[output.pointer, output.stride],
+    ...(layout.oneRow ? [0, 0] : [layout.scratch(packed.pairs * 64 * layout.threads), packed.pairs * 64]),
   ];
 }
 
@@ -82,11 +83,11 @@ function recordsRows({ ops, inputs, outputs }: LinearGroup, layout: WasmLayout, 
   const pairs = Math.ceil(inputs / 2);
   const activations = quantizeCall(ops[0]!, layout, weight + packed.channelScales, activationCap(inputs));
   const words = tileWords(ops, activations, layout, weight, { ...packed, pairs, tiles: packed.recordBytes / 32 });
-  const panelStride = pairs * 64;
-  const panels = layout.scratch(panelStride * layout.threads);
+  const tileBytes = pairs * 64;
+  const tiles = layout.scratch(tileBytes * layout.threads);
   return [
     activations.call,
-    { kernel: 'recordsInt8Rows', split: true, args: [...words, packed.recordBytes, panels, panelStride] },
+    { kernel: 'recordsInt8Rows', split: true, args: [...words, packed.recordBytes, tiles, tileBytes] },
   ];
 }
 
