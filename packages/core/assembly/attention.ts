@@ -1,70 +1,6 @@
 import { exp4 } from './exp';
 import { float, int, ptr, sumLanes } from './args';
-
-// Keys and values of one layer and slot: [capacity / 16, kvHeads, 16, headDim] numbers of type T. A head's positions lie in runs, which
-// is what memory reads fast, and memory is used from the front as a sequence grows. T is f32, or i16 with a float32 scale per position
-// behind each run of 16.
-const BLOCK: usize = 16;
-
-// @ts-ignore: decorator
-@inline
-function runBytes<T>(headDim: usize): usize {
-  return isInteger<T>() ? BLOCK * (headDim * sizeof<T>() + sizeof<f32>()) : BLOCK * headDim * sizeof<T>();
-}
-
-/** Bytes from the numbers of a position to its scale, and from one position to the next. */
-// @ts-ignore: decorator
-@inline
-function scaleOf<T>(run: usize, headDim: usize, position: usize): usize {
-  return run + BLOCK * headDim * sizeof<T>() + (position % BLOCK) * sizeof<f32>();
-}
-
-// words: rows*, slots*, positions*, slotBases*, layerOffset, valuesOffset, kvHeads, headDim, key, keyStride, value, valueStride
-export function kvWrite(args: usize, thread: i32, threads: i32): void {
-  writeRows<f32>(args, thread, threads);
-}
-
-export function kvWriteInt16(args: usize, thread: i32, threads: i32): void {
-  writeRows<i16>(args, thread, threads);
-}
-
-function writeRows<T>(args: usize, thread: i32, threads: i32): void {
-  const rows = load<i32>(ptr(args, 0));
-  const heads = ptr(args, 6);
-  const headDim = ptr(args, 7);
-  for (let row = thread; row < rows; row += threads) {
-    const slot = <usize>load<i32>(ptr(args, 1) + (<usize>row << 2));
-    const position = <usize>load<i32>(ptr(args, 2) + (<usize>row << 2));
-    const key = ptr(args, 8) + <usize>row * ptr(args, 9);
-    const value = ptr(args, 10) + <usize>row * ptr(args, 11);
-    let run = ptr(ptr(args, 3), slot) + ptr(args, 4) + (position / BLOCK) * heads * runBytes<T>(headDim);
-    for (let head: usize = 0; head < heads; head++) {
-      writeHead<T>(run, position, key + head * (headDim << 2), headDim);
-      writeHead<T>(run + ptr(args, 5), position, value + head * (headDim << 2), headDim);
-      run += runBytes<T>(headDim);
-    }
-  }
-}
-
-function writeHead<T>(run: usize, position: usize, from: usize, headDim: usize): void {
-  const to = run + (position % BLOCK) * headDim * sizeof<T>();
-  if (!isInteger<T>()) {
-    for (let i: usize = 0; i < headDim << 2; i += 16) v128.store(to + i, v128.load(from + i));
-    return;
-  }
-  let most = f32x4.splat(0);
-  for (let i: usize = 0; i < headDim << 2; i += 16) most = f32x4.pmax(most, f32x4.abs(v128.load(from + i)));
-  const largest = max<f32>(
-    max<f32>(f32x4.extract_lane(most, 0), f32x4.extract_lane(most, 1)),
-    max<f32>(f32x4.extract_lane(most, 2), f32x4.extract_lane(most, 3)),
-  );
-  store<f32>(scaleOf<T>(run, headDim, position), largest / 32767);
-  const inverse = f32x4.splat(largest > 0 ? 32767 / largest : 0);
-  for (let i: usize = 0; i < headDim; i += 4) {
-    const q = i32x4.trunc_sat_f32x4_s(f32x4.nearest(f32x4.mul(v128.load(from + (i << 2)), inverse)));
-    store<i64>(to + (i << 1), i64x2.extract_lane(i16x8.narrow_i32x4_s(q, q), 0));
-  }
-}
+import { BLOCK, runBytes, scaleOf } from './kv';
 
 // Rows that go through a run of keys or values together, while it is in the first-level cache.
 const GROUP: i32 = 8;
@@ -129,7 +65,14 @@ function groupOfRows<T>(args: usize, from: i32, to: i32, head: i32, thread: i32)
       const run = slotOf(args, row) + inSlot + ptr(args, 5) + (<usize>first / BLOCK) * block;
       const weights = scores + <usize>(row - from) * stride + (<usize>first << 2);
       if (isInteger<T>()) scaleWeights(weights, scaleOf<T>(run, headDim, 0));
-      mix<T>(weights, count, run, headDim, outputOf(args, row, head));
+      const output = outputOf(args, row, head);
+      // The next row goes with this one where it reads the same values, all 16 of them.
+      const pairs = count == <i32>BLOCK && row + 1 < to && slotOf(args, row + 1) == slotOf(args, row);
+      if (pairs && lengthOf(args, row + 1) - first >= <i32>BLOCK) {
+        if (isInteger<T>()) scaleWeights(weights + stride, scaleOf<T>(run, headDim, 0));
+        mixTwo<T>(weights, weights + stride, run, headDim, output, outputOf(args, row + 1, head));
+        row++;
+      } else mix<T>(weights, count, run, headDim, output, 0);
     }
   }
   for (let row = from; row < to; row++) {
@@ -253,12 +196,12 @@ function softmaxUnscaled(scores: usize, length: i32): f32 {
   return sumLanes(sums);
 }
 
-// Adds the values of some positions, weighted, to the output: 32 numbers of the head at a time, then 4.
-function mix<T>(weights: usize, count: i32, values: usize, headDim: usize, output: usize): void {
+// Adds the values of some positions, weighted, to the output, from number `from` of the head on: 32 at a time, then 4.
+function mix<T>(weights: usize, count: i32, values: usize, headDim: usize, output: usize, from: usize): void {
   const end = weights + (<usize>count << 2);
   const bytes = headDim * sizeof<T>();
   const step = 4 * sizeof<T>();
-  let i: usize = 0;
+  let i = from;
   for (; i + 32 <= headDim; i += 32) {
     const to = output + (i << 2);
     let a0 = v128.load(to);
@@ -301,4 +244,80 @@ function mix<T>(weights: usize, count: i32, values: usize, headDim: usize, outpu
     }
     v128.store(to, a);
   }
+}
+
+// The same for two rows and 16 positions.
+function mixTwo<T>(weights: usize, others: usize, values: usize, headDim: usize, output: usize, other: usize): void {
+  const bytes = headDim * sizeof<T>();
+  const step = 4 * sizeof<T>();
+  let i: usize = 0;
+  for (; i + 32 <= headDim; i += 32) {
+    const first = output + (i << 2);
+    const second = other + (i << 2);
+    let a0 = v128.load(first);
+    let a1 = v128.load(first, 16);
+    let a2 = v128.load(first, 32);
+    let a3 = v128.load(first, 48);
+    let a4 = v128.load(first, 64);
+    let a5 = v128.load(first, 80);
+    let a6 = v128.load(first, 96);
+    let a7 = v128.load(first, 112);
+    let b0 = v128.load(second);
+    let b1 = v128.load(second, 16);
+    let b2 = v128.load(second, 32);
+    let b3 = v128.load(second, 48);
+    let b4 = v128.load(second, 64);
+    let b5 = v128.load(second, 80);
+    let b6 = v128.load(second, 96);
+    let b7 = v128.load(second, 112);
+    let value = values + i * sizeof<T>();
+    for (let at: usize = 0; at < BLOCK << 2; at += 4) {
+      const w = v128.load32_splat(weights + at);
+      const u = v128.load32_splat(others + at);
+      let x = four<T>(value);
+      let y = four<T>(value + 1 * step);
+      a0 = f32x4.relaxed_madd(w, x, a0);
+      a1 = f32x4.relaxed_madd(w, y, a1);
+      b0 = f32x4.relaxed_madd(u, x, b0);
+      b1 = f32x4.relaxed_madd(u, y, b1);
+      x = four<T>(value + 2 * step);
+      y = four<T>(value + 3 * step);
+      a2 = f32x4.relaxed_madd(w, x, a2);
+      a3 = f32x4.relaxed_madd(w, y, a3);
+      b2 = f32x4.relaxed_madd(u, x, b2);
+      b3 = f32x4.relaxed_madd(u, y, b3);
+      x = four<T>(value + 4 * step);
+      y = four<T>(value + 5 * step);
+      a4 = f32x4.relaxed_madd(w, x, a4);
+      a5 = f32x4.relaxed_madd(w, y, a5);
+      b4 = f32x4.relaxed_madd(u, x, b4);
+      b5 = f32x4.relaxed_madd(u, y, b5);
+      x = four<T>(value + 6 * step);
+      y = four<T>(value + 7 * step);
+      a6 = f32x4.relaxed_madd(w, x, a6);
+      a7 = f32x4.relaxed_madd(w, y, a7);
+      b6 = f32x4.relaxed_madd(u, x, b6);
+      b7 = f32x4.relaxed_madd(u, y, b7);
+      value += bytes;
+    }
+    v128.store(first, a0);
+    v128.store(first, a1, 16);
+    v128.store(first, a2, 32);
+    v128.store(first, a3, 48);
+    v128.store(first, a4, 64);
+    v128.store(first, a5, 80);
+    v128.store(first, a6, 96);
+    v128.store(first, a7, 112);
+    v128.store(second, b0);
+    v128.store(second, b1, 16);
+    v128.store(second, b2, 32);
+    v128.store(second, b3, 48);
+    v128.store(second, b4, 64);
+    v128.store(second, b5, 80);
+    v128.store(second, b6, 96);
+    v128.store(second, b7, 112);
+  }
+  if (i == headDim) return;
+  mix<T>(weights, <i32>BLOCK, values, headDim, output, i);
+  mix<T>(others, <i32>BLOCK, values, headDim, other, i);
 }

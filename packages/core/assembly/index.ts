@@ -1,8 +1,9 @@
-export { attention, attentionInt16, kvWrite, kvWriteInt16 } from './attention';
+export { attention, attentionInt16 } from './attention';
 export { barrier } from './barrier';
 export { add, copyRows, gatedSilu } from './elementwise';
 export { embedFloat32, embedInt8 } from './embed';
 export { headInt8 } from './headInt8';
+export { kvWrite, kvWriteInt16 } from './kv';
 export { linearInt8 } from './linearInt8';
 export { headFloat32, linearFloat32, maskChannels } from './linearFloat32';
 export { quantize, quantizeRecords } from './quantize';
