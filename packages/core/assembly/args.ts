@@ -26,3 +26,24 @@ export function sumLanes(v: v128): f32 {
     f32x4.extract_lane(v, 0) + f32x4.extract_lane(v, 1) + (f32x4.extract_lane(v, 2) + f32x4.extract_lane(v, 3))
   );
 }
+
+// With many rows, units of work are dealt out as threads ask for them, so that a thread whose core is slower does less. A call takes its
+// units from one of two counters and sets the other to 0, for the next call: all threads have met at a barrier before each. With a single
+// row each thread takes one run of units (no counter): memory streams best so.
+
+/** The first unit of a thread. */
+// @ts-ignore: decorator
+@inline
+export function firstUnit(counter: usize, next: usize, units: i32, thread: i32, threads: i32): i32 {
+  if (counter == 0) return (units * thread) / threads;
+  atomic.store<i32>(next, 0);
+  return atomic.add<i32>(counter, 1);
+}
+
+/** The unit behind `unit`; `units` when there is none left. */
+// @ts-ignore: decorator
+@inline
+export function nextUnit(counter: usize, unit: i32, units: i32, thread: i32, threads: i32): i32 {
+  if (counter) return atomic.add<i32>(counter, 1);
+  return unit + 1 < (units * (thread + 1)) / threads ? unit + 1 : units;
+}

@@ -1,16 +1,18 @@
-import { int, ptr } from './args';
+import { firstUnit, int, nextUnit, ptr } from './args';
 
 // Weights in tiles of 16 outputs and groups of 32 inputs: int8 [outputs / 16, groups, 16 pairs, 16, 2], float32 scales
 // [outputs / 16, groups, 16]. Activations are int16. Each group's integer sum becomes float, is scaled and added in the order of the
 // groups: one order for every row, whatever the number of threads and rows. Threads divide the tiles.
 
-// words: rows*, quantized, quantizedStride, activationScales, weight, scales, groups, tiles, bias (0: none), output, outputStride
+// words: rows*, quantized, quantizedStride, activationScales, weight, scales, groups, tiles, bias (0: none), output, outputStride,
+//        counter* (0: none), next counter*
 export function headInt8(args: usize, thread: i32, threads: i32): void {
   const rows = load<i32>(ptr(args, 0));
   const groups = ptr(args, 6);
   const tiles = int(args, 7);
-  const end = (tiles * (thread + 1)) / threads;
-  for (let tile = (tiles * thread) / threads; tile < end; tile++) {
+  const counter = ptr(args, 11);
+  let tile = firstUnit(counter, ptr(args, 12), tiles, thread, threads);
+  while (tile < tiles) {
     const weight = ptr(args, 4) + <usize>tile * (groups << 9);
     const scales = ptr(args, 5) + <usize>tile * (groups << 6);
     const output = ptr(args, 9) + (<usize>tile << 6);
@@ -19,6 +21,7 @@ export function headInt8(args: usize, thread: i32, threads: i32): void {
       oneRow(weight, scales, groups, ptr(args, 1) + <usize>row * ptr(args, 2), ptr(args, 3) + (<usize>row << 2), to);
       if (ptr(args, 8)) addBias(to, ptr(args, 8) + (<usize>tile << 6));
     }
+    tile = nextUnit(counter, tile, tiles, thread, threads);
   }
 }
 

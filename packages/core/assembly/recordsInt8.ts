@@ -1,4 +1,4 @@
-import { int, ptr } from './args';
+import { firstUnit, int, nextUnit, ptr } from './args';
 import { tileOfRows } from './linearInt8';
 
 // Weights in records: int8 [channels, outputs], one run of memory per input channel, so that a channel that is not alive leaves a whole
@@ -138,11 +138,13 @@ export function finishRecords(args: usize, thread: i32, threads: i32): void {
 export function recordsInt8Rows(args: usize, thread: i32, threads: i32): void {
   const pairs = ptr(args, 5);
   const tiles = int(args, 6);
-  const own = ptr(args, 14) + <usize>thread * ptr(args, 15);
-  const end = (tiles * (thread + 1)) / threads;
-  for (let tile = (tiles * thread) / threads; tile < end; tile++) {
-    packTile(ptr(args, 4) + (<usize>tile << 5), ptr(args, 13), pairs, own);
+  const own = ptr(args, 16) + <usize>thread * ptr(args, 17);
+  const counter = ptr(args, 13);
+  let tile = firstUnit(counter, ptr(args, 14), tiles, thread, threads);
+  while (tile < tiles) {
+    packTile(ptr(args, 4) + (<usize>tile << 5), ptr(args, 15), pairs, own);
     tileOfRows(args, own, <usize>tile, thread);
+    tile = nextUnit(counter, tile, tiles, thread, threads);
   }
 }
 

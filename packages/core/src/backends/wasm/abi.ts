@@ -67,6 +67,11 @@ export interface WasmLayout {
   scratch(bytes: number): number;
   /** Scratch that lasts for this op only, one range for all threads. */
   commonScratch(bytes: number): number;
+  /**
+   * Addresses of two counters, for a call that deals out its work: its own, and the one that it sets to 0 for the next such call. Both 0
+   * for a single row: there, each thread takes one run.
+   */
+  counters(): readonly [own: number, next: number];
   /** Address of a table of int32 constants, made once per key. */
   table(key: string, make: () => Int32Array): number;
   /** Addresses of the batch's int32 columns, and the table of the slots' base addresses. */

@@ -47,8 +47,12 @@ export interface Compiled {
   readonly oneRow: Variant;
   readonly batch: WasmLayout['batch'];
   readonly rowCount: number;
+  readonly counters: Counters;
   readonly activationsBytes: number;
 }
+
+/** Addresses of two counters by which calls deal out their work, in turns; both are 0 when a step begins. */
+export type Counters = readonly [number, number];
 
 /** What all variants share. */
 interface Shared {
@@ -63,6 +67,7 @@ interface Shared {
   readonly contextLength: number;
   readonly batch: WasmLayout['batch'];
   readonly rowCount: number;
+  readonly counters: Counters;
 }
 
 /** Places all values and scratch behind the weights, and lowers every op to kernel calls. */
@@ -90,10 +95,12 @@ export function compileSteps(
     tables: constantTables(arena),
     contextLength: options.contextLength,
     rowCount: int32(1),
+    counters: [int32(1), int32(1)],
   };
   const manyRows = compileManyRows(shared, threads, maxRows);
   const oneRow = compileOneRow(shared, threads);
-  return { manyRows, oneRow, batch, rowCount: shared.rowCount, activationsBytes: arena.position() - before };
+  const { rowCount, counters } = shared;
+  return { manyRows, oneRow, batch, rowCount, counters, activationsBytes: arena.position() - before };
 }
 
 function compileManyRows(shared: Shared, threads: number, maxRows: number): Variant {
@@ -133,12 +140,13 @@ function mapPlaces(places: ReadonlyMap<string, WasmValue & { words: number }>, b
 }
 
 function lowerAll(
-  { graph, infos, groups, weights, arena, tables, precision, kv, contextLength, batch, rowCount }: Shared,
+  { graph, infos, groups, weights, arena, tables, precision, kv, contextLength, batch, rowCount, counters }: Shared,
   values: ThreadSteps['values'],
   sizes: Pick<WasmLayout, 'threads' | 'maxRows' | 'oneRow'>,
   commonScratch: Scratch,
 ): Step[] {
   const scratch = sharedScratch(arena);
+  let deals = 0;
   const layout: WasmLayout = {
     ...sizes,
     contextLength,
@@ -148,6 +156,10 @@ function lowerAll(
     param: (name) => weights.vector(name),
     scratch: scratch.take,
     commonScratch: commonScratch.take,
+    counters() {
+      if (sizes.oneRow) return [0, 0];
+      return deals++ % 2 === 0 ? counters : [counters[1], counters[0]];
+    },
     table: (key, make) => tables.int32(key, make),
   };
 

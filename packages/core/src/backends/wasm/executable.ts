@@ -4,7 +4,7 @@ import type { Graph } from '../../graph/graph.ts';
 import type { Batch, CompileOptions, Executable, ForwardResult } from '../backend.ts';
 import { prepareBatch } from '../batch.ts';
 import { createArena } from './arena.ts';
-import { compileSteps } from './compile.ts';
+import { type Compiled, compileSteps } from './compile.ts';
 import { control, sharedMilliseconds, TIMES_HEADER } from './control.ts';
 import { compileModule, type VectorBits } from './kernelModules.ts';
 import { kvBytes } from './lower/core.ts';
@@ -71,6 +71,7 @@ export async function compileWasm(graph: Graph, settings: WasmSettings, options:
     columns.logitRows.set(batch.logits);
     columns.rowCount[0] = batch.tokens.length;
     columns.logitCount[0] = batch.logits.length;
+    for (const counter of columns.counters) counter[0] = 0;
     for (const { name, rows } of batch.values ?? []) {
       const capture = program.captures.get(name)!;
       new Int32Array(memory.buffer, capture.rows, rows.length).set(rows);
@@ -149,11 +150,7 @@ export async function compileWasm(graph: Graph, settings: WasmSettings, options:
   };
 }
 
-function batchColumns(
-  memory: WebAssembly.Memory,
-  { batch, rowCount }: Awaited<ReturnType<typeof compileSteps>>,
-  maxRows: number,
-) {
+function batchColumns(memory: WebAssembly.Memory, { batch, rowCount, counters }: Compiled, maxRows: number) {
   const column = (at: number, length: number) => new Int32Array(memory.buffer, at, length);
   return {
     tokens: column(batch.tokens, maxRows),
@@ -162,6 +159,7 @@ function batchColumns(
     logitRows: column(batch.logitRows, maxRows),
     rowCount: column(rowCount, 1),
     logitCount: column(batch.logitCount, 1),
+    counters: counters.map((at) => column(at, 1)),
   };
 }
 

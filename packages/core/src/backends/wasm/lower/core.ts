@@ -86,7 +86,7 @@ export function lowerAttention(op: AttentionOp, layout: WasmLayout, kv: KvPrecis
       split: true,
       args: [
         ...[...place, query.pointer, query.stride, output.pointer, output.stride, op.heads, float32Bits(op.scale)],
-        ...[layout.scratch((scoresStride * 8 + 128) * layout.threads), scoresStride],
+        ...[layout.scratch((scoresStride * 8 + 128) * layout.threads), scoresStride, ...layout.counters()],
       ],
     },
   ];

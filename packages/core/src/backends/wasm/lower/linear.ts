@@ -46,6 +46,7 @@ function tileWords(
     ...[weight, packed.pairs, packed.tiles, weight + packed.rowScales, hasBias(ops) ? weight + packed.bias : 0],
     ...[output.pointer, output.stride],
     ...(layout.oneRow ? [0, 0] : [layout.scratch(packed.pairs * 64 * layout.threads), packed.pairs * 64]),
+    ...layout.counters(),
   ];
 }
 
@@ -154,7 +155,7 @@ export function lowerOutputMajor(
       split: true,
       args: [
         ...[rows, activations.quantized, activations.stride, activations.scales, weight, weight + scales],
-        ...[groups, tiles, bias, output.pointer, output.stride],
+        ...[groups, tiles, bias, output.pointer, output.stride, ...layout.counters()],
       ],
     },
   ];
