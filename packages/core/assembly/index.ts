@@ -7,7 +7,7 @@ export { kvWrite, kvWriteInt16 } from './kv';
 export { linearInt8 } from './linearInt8';
 export { headFloat32, linearFloat32, maskChannels } from './linearFloat32';
 export { quantize, quantizeRecords } from './quantize';
-export { readMemory } from './readMemory';
+export { readMemory, warm } from './readMemory';
 export { finishRecords, recordsInt8, recordsInt8Rows } from './recordsInt8';
 export { rmsNorm } from './rmsNorm';
 export { rope } from './rope';

@@ -52,4 +52,6 @@ export interface WorkerData {
   times: number;
   thread: number;
   threads: number;
+  /** What a step reads first: threads bring it into the caches while they wait for the next step. */
+  readAhead: { from: number; bytes: number };
 }

@@ -58,7 +58,10 @@ export async function measureReadBandwidth(options: ReadBandwidthOptions = {}): 
 
   const modules = [compileModule('core', vectorBits)];
   const kernels = [{ module: 0, name: 'readMemory' }];
-  const pool = await startPool({ memory, modules, kernels, control: controlAt, times: 0, threads }, false);
+  const pool = await startPool(
+    { memory, modules, kernels, control: controlAt, times: 0, threads, readAhead: { from: 0, bytes: 0 } },
+    false,
+  );
   const program = { address, stride: 0, calls: 1, cells: [0], captures: new Map() };
   try {
     await pool.run(program);

@@ -16,6 +16,8 @@ export interface Weights {
   group(group: LinearGroup): number;
   /** Bytes of a group, or of a parameter that lies in rows. */
   byteLengthOf(weight: LinearGroup | string): number;
+  /** The range, of at most so many bytes, from the first group on: what a step reads first. */
+  first(bytes: number): { from: number; bytes: number };
 }
 
 /**
@@ -68,6 +70,11 @@ export async function loadWeights(
     rows: (param) => at(nameOf(param)),
     group: (group) => at(nameOf(group)),
     byteLengthOf: (weight) => sections.get(nameOf(weight))!.byteLength,
+    first(bytes) {
+      const groups = [...offsets].filter(([name]) => name.startsWith('group ')).map(([, offset]) => offset);
+      const offset = groups.length > 0 ? Math.min(...groups) : 0;
+      return { from: base + offset, bytes: Math.min(bytes, byteLength - offset) };
+    },
   };
 }
 

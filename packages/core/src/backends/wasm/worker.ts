@@ -20,10 +20,20 @@ const barrierAt = data.control + control.barrier * 4;
 const patience = data.control + (control.patience + control.patienceStride * thread) * 4;
 const state = new Int32Array(memory.buffer, data.control, control.bytes / 4);
 
+const warm = instances[0]!.exports.warm as (from: number, bytes: number) => number;
+
 // Long enough to catch the next step of a busy executable, short enough to cost an idle one nothing.
 const SPINS = 2000;
+const WARM_PIECE = 16_384;
 
 function waitForStart(seen: number): number {
+  // While the main thread chooses the next token, memory would be idle: all threads but one, whose core is the main thread's, read ahead.
+  const { from, bytes } = data.readAhead;
+  for (let at = thread === 0 ? bytes : 0; at < bytes; at += WARM_PIECE) {
+    const start = Atomics.load(state, control.start);
+    if (start !== seen) return start;
+    warm(from + at, Math.min(WARM_PIECE, bytes - at));
+  }
   for (let spin = 0; spin < SPINS; spin++) {
     const start = Atomics.load(state, control.start);
     if (start !== seen) return start;
