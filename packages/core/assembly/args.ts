@@ -28,16 +28,23 @@ export function sumLanes(v: v128): f32 {
 }
 
 // With many rows, units of work are dealt out as threads ask for them, so that a thread whose core is slower does less. A call takes its
-// units from one of two counters and sets the other to 0, for the next call: all threads have met at a barrier before each. With a single
-// row each thread takes one run of units (no counter): memory streams best so.
+// units from one of two counters and sets the other to 0, for the next call: all threads have met at a barrier before each. With few
+// rows, whose time is that of memory, each thread takes one run of units: memory streams best so.
+const DEALT_ROWS: i32 = 16;
+
+/** The counter to take units from; 0 for runs. */
+// @ts-ignore: decorator
+@inline
+export function dealer(counter: usize, next: usize, rows: i32): usize {
+  if (next) atomic.store<i32>(next, 0);
+  return rows >= DEALT_ROWS ? counter : 0;
+}
 
 /** The first unit of a thread. */
 // @ts-ignore: decorator
 @inline
-export function firstUnit(counter: usize, next: usize, units: i32, thread: i32, threads: i32): i32 {
-  if (counter == 0) return (units * thread) / threads;
-  atomic.store<i32>(next, 0);
-  return atomic.add<i32>(counter, 1);
+export function firstUnit(counter: usize, units: i32, thread: i32, threads: i32): i32 {
+  return counter ? atomic.add<i32>(counter, 1) : (units * thread) / threads;
 }
 
 /** The unit behind `unit`; `units` when there is none left. */

@@ -1,5 +1,5 @@
 import { exp4 } from './exp';
-import { firstUnit, float, int, nextUnit, ptr, sumLanes } from './args';
+import { dealer, firstUnit, float, int, nextUnit, ptr, sumLanes } from './args';
 import { BLOCK, runBytes, scaleOf } from './kv';
 
 // Rows that go through a run of keys or values together, while it is in the first-level cache.
@@ -8,7 +8,7 @@ const GROUP: i32 = 8;
 // One thread computes one head of a row, over all positions in order: the sums do not depend on the number of threads or rows.
 // Threads divide the heads, and then groups of rows.
 // words: rows*, slots*, positions*, slotBases*, layerOffset, valuesOffset, kvHeads, headDim, query, queryStride, output, outputStride,
-//        heads, scale, scores, scoresStride, counter* (0: none), next counter*
+//        heads, scale, scores, scoresStride, counter*, next counter* (0: none)
 // Scores of a thread: 8 rows of float32 per position, with room for 8 more, scoresStride bytes apart; then 128 bytes of partial sums.
 export function attention(args: usize, thread: i32, threads: i32): void {
   attend<f32>(args, thread, threads);
@@ -22,8 +22,8 @@ function attend<T>(args: usize, thread: i32, threads: i32): void {
   const rows = load<i32>(ptr(args, 0));
   const groups = (rows + GROUP - 1) / GROUP;
   const units = groups * int(args, 12);
-  const counter = ptr(args, 16);
-  let unit = firstUnit(counter, ptr(args, 17), units, thread, threads);
+  const counter = dealer(ptr(args, 16), ptr(args, 17), rows);
+  let unit = firstUnit(counter, units, thread, threads);
   while (unit < units) {
     const from = (unit % groups) * GROUP;
     groupOfRows<T>(args, from, min<i32>(from + GROUP, rows), unit / groups, thread);

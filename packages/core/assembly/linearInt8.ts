@@ -1,4 +1,4 @@
-import { firstUnit, int, nextUnit, ptr } from './args';
+import { dealer, firstUnit, int, nextUnit, ptr } from './args';
 import { halfOfRows } from './panelInt8';
 import { finish, plusDot } from './sumsInt8';
 
@@ -11,11 +11,11 @@ const LINE: usize = 64;
 const MANY: i32 = 10;
 
 // words: rows*, quantized, quantizedStride, activationScales, weight, pairs, tiles, rowScales, bias (0: none), output, outputStride,
-//        panels (64 bytes per pair and thread; 0 where rows are few), panelStride, counter* (0: none), next counter*
+//        panels (64 bytes per pair and thread; 0 where rows are few), panelStride, counter*, next counter* (0: none)
 export function linearInt8(args: usize, thread: i32, threads: i32): void {
   const tiles = int(args, 6);
-  const counter = ptr(args, 13);
-  let tile = firstUnit(counter, ptr(args, 14), tiles, thread, threads);
+  const counter = dealer(ptr(args, 13), ptr(args, 14), load<i32>(ptr(args, 0)));
+  let tile = firstUnit(counter, tiles, thread, threads);
   while (tile < tiles) {
     tileOfRows(args, ptr(args, 4) + <usize>tile * ptr(args, 5) * LINE, <usize>tile, thread);
     tile = nextUnit(counter, tile, tiles, thread, threads);

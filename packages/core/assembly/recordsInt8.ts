@@ -1,4 +1,4 @@
-import { firstUnit, int, nextUnit, ptr } from './args';
+import { dealer, firstUnit, int, nextUnit, ptr } from './args';
 import { tileOfRows } from './linearInt8';
 
 // Weights in records: int8 [channels, outputs], one run of memory per input channel, so that a channel that is not alive leaves a whole
@@ -139,8 +139,8 @@ export function recordsInt8Rows(args: usize, thread: i32, threads: i32): void {
   const pairs = ptr(args, 5);
   const tiles = int(args, 6);
   const own = ptr(args, 16) + <usize>thread * ptr(args, 17);
-  const counter = ptr(args, 13);
-  let tile = firstUnit(counter, ptr(args, 14), tiles, thread, threads);
+  const counter = dealer(ptr(args, 13), ptr(args, 14), load<i32>(ptr(args, 0)));
+  let tile = firstUnit(counter, tiles, thread, threads);
   while (tile < tiles) {
     packTile(ptr(args, 4) + (<usize>tile << 5), ptr(args, 15), pairs, own);
     tileOfRows(args, own, <usize>tile, thread);
