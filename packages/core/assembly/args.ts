@@ -40,11 +40,13 @@ export function dealer(counter: usize, next: usize, rows: i32): usize {
   return rows >= DEALT_ROWS ? counter : 0;
 }
 
-/** The first unit of a thread. */
+/** The first unit of a thread; `units` when there is none for it. */
 // @ts-ignore: decorator
 @inline
 export function firstUnit(counter: usize, units: i32, thread: i32, threads: i32): i32 {
-  return counter ? atomic.add<i32>(counter, 1) : (units * thread) / threads;
+  if (counter) return atomic.add<i32>(counter, 1);
+  const first = (units * thread) / threads;
+  return first < (units * (thread + 1)) / threads ? first : units;
 }
 
 /** The unit behind `unit`; `units` when there is none left. */
