@@ -6,7 +6,6 @@ import { BLOCK, runBytes, scaleOf } from './kv';
 const GROUP: i32 = 8;
 
 // One thread computes one head of a row, over all positions in order: the sums do not depend on the number of threads or rows.
-// Threads divide the heads, and then groups of rows.
 // words: rows*, slots*, positions*, slotBases*, layerOffset, valuesOffset, kvHeads, headDim, query, queryStride, output, outputStride,
 //        heads, scale, scores, scoresStride, counter*, next counter* (0: none)
 // Scores of a thread: 8 rows of float32 per position, with room for 8 more, scoresStride bytes apart; then 128 bytes of partial sums.
@@ -20,13 +19,21 @@ export function attentionInt16(args: usize, thread: i32, threads: i32): void {
 
 function attend<T>(args: usize, thread: i32, threads: i32): void {
   const rows = load<i32>(ptr(args, 0));
-  const groups = (rows + GROUP - 1) / GROUP;
-  const units = groups * int(args, 12);
+  const heads = int(args, 12);
   const counter = dealer(ptr(args, 16), ptr(args, 17), rows);
+  // Few rows are most likely of different slots, and go row by row, so that threads share no keys and values; many are of a prompt.
+  const size = counter ? GROUP : 1;
+  const groups = (rows + size - 1) / size;
+  const units = groups * heads;
   let unit = firstUnit(counter, units, thread, threads);
   while (unit < units) {
-    const from = (unit % groups) * GROUP;
-    groupOfRows<T>(args, from, min<i32>(from + GROUP, rows), unit / groups, thread);
+    const head = counter ? unit / groups : unit % heads;
+    const first = (counter ? unit % groups : unit / heads) * size;
+    const end = min<i32>(first + size, rows);
+    for (let from = first, to = first; from < end; from = to) {
+      for (to = from + 1; to < end && slotOf(args, to) == slotOf(args, from); ) to++;
+      groupOfRows<T>(args, from, to, head, thread);
+    }
     unit = nextUnit(counter, unit, units, thread, threads);
   }
 }
