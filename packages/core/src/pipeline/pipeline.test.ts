@@ -261,7 +261,7 @@ describe('loading', () => {
   it('describes model, plan, memory and graph', () => {
     const text = pipeline.describe();
     expect(text).toMatch(
-      /^model {4}.*tiny\.gguf: llama, 0\.1 M parameters, F32\nbackend {2}wasm: threads 2, precision int8, profile false\nplugins {2}none\nmemory {3}weights/,
+      /^model {4}.*tiny\.gguf: llama, 0\.1 M parameters, F32\nbackend {2}wasm: threads 2, precision int8, kv float32, profile false, vectorBits (128|256)\nplugins {2}none\nmemory {3}weights/,
     );
     expect(text).toContain('layer 1\n  1.attentionNorm');
   });
