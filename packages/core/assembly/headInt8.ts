@@ -1,4 +1,5 @@
 import { dealer, firstUnit, int, nextUnit, ptr } from './args';
+import { plusDot } from './sumsInt8';
 
 // Weights in tiles of 16 outputs and groups of 32 inputs: int8 [outputs / 16, groups, 16 pairs, 16, 2], float32 scales
 // [outputs / 16, groups, 16]. Activations are int16. Each group's integer sum becomes float, is scaled and added in the order of the
@@ -33,12 +34,6 @@ export function headInt8(args: usize, thread: i32, threads: i32): void {
     }
     tile = nextUnit(counter, tile, tiles, thread, threads);
   }
-}
-
-// @ts-ignore: decorator
-@inline
-function plusDot(sum: v128, weights: v128, x: v128): v128 {
-  return i32x4.add(sum, i32x4.dot_i16x8_s(weights, x));
 }
 
 // @ts-ignore: decorator

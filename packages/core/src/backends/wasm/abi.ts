@@ -72,8 +72,6 @@ export interface WasmLayout {
    * for a single row: there, each thread takes one run.
    */
   counters(): readonly [own: number, next: number];
-  /** Address of a table of int32 constants, made once per key. */
-  table(key: string, make: () => Int32Array): number;
   /** Addresses of the batch's int32 columns, and the table of the slots' base addresses. */
   readonly batch: {
     tokens: number;

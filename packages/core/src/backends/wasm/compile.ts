@@ -160,7 +160,6 @@ function lowerAll(
       if (sizes.oneRow) return [0, 0];
       return deals++ % 2 === 0 ? counters : [counters[1], counters[0]];
     },
-    table: (key, make) => tables.int32(key, make),
   };
 
   const workOf = (op: LinearOp): WasmWork => {
@@ -199,7 +198,7 @@ function lowerAll(
         return lowerRope(
           op,
           layout,
-          tables.float32(`rope ${op.base} ${op.rotaryDim}`, () => ropeTable(op, contextLength)),
+          tables(`rope ${op.base} ${op.rotaryDim}`, () => ropeTable(op, contextLength)),
         );
       case 'attention':
         return lowerAttention(op, layout, kv);
@@ -285,20 +284,17 @@ function replayed(scratch: Scratch) {
   };
 }
 
+/** Places tables of constants in memory, each key once. */
 function constantTables(arena: Arena) {
   const places = new Map<string, number>();
-  function place(key: string, make: () => Int32Array | Float32Array): number {
+  return (key: string, make: () => Float32Array): number => {
     const known = places.get(key);
     if (known !== undefined) return known;
     const table = make();
     const at = arena.allocate(table.byteLength, 'tables');
-    new Uint8Array(arena.memory.buffer, at, table.byteLength).set(new Uint8Array(table.buffer));
+    new Float32Array(arena.memory.buffer, at, table.length).set(table);
     places.set(key, at);
     return at;
-  }
-  return {
-    int32: (key: string, make: () => Int32Array) => place(key, make),
-    float32: (key: string, make: () => Float32Array) => place(key, make),
   };
 }
 
