@@ -6,7 +6,7 @@ import { BLOCK, runBytes, scaleOf, writePosition } from './kv';
 // The positions of a row are taken in chunks. Of each chunk and head comes a part, [headDim + 2] float32: the values weighted by
 // e^(score - largest), largest, and the sum of these weights. Parts are merged in the order of the chunks. How long a chunk is depends
 // on the length of the row alone, and one thread computes a part: so the bits do not depend on the number of threads or rows.
-const SHORTEST_CHUNK: i32 = 64;
+const SHORTEST_CHUNK: i32 = 32;
 const MOST_CHUNKS: i32 = 8;
 // Rows, or heads of a row, that go through a run of keys or values together, while it is in the first-level cache.
 const LANES: i32 = 8;

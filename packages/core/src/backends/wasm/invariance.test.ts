@@ -76,7 +76,7 @@ it.each(['float32', 'int8'] as const)(
   },
 );
 
-// Attention takes positions in chunks of 64, and in longer ones from position 512 on.
+// Attention takes positions in chunks of 32, and in longer ones from position 256 on.
 it.each(['float32', 'int16'] as const)(
   'a long sequence has the same bits in chunks of any size (keys and values in %s)',
   { timeout: 120_000 },

@@ -96,7 +96,7 @@ export function lowerAttention(op: AttentionOp, layout: WasmLayout, kv: KvPrecis
 }
 
 // The numbers of assembly/attention.ts and args.ts.
-const SHORTEST_CHUNK = 64;
+const SHORTEST_CHUNK = 32;
 const MOST_CHUNKS = 8;
 const LANES = 8;
 const DEALT_ROWS = 16;
