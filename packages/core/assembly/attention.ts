@@ -1,5 +1,5 @@
 import { DEALT_ROWS, dealer, firstUnit, float, int, nextUnit, ptr } from './args';
-import { mix, mixTwo, partialScores, scaleWeights, softmaxUnscaled, sumEach } from './attentionRun';
+import { mix, mixTwo, partialScores, partialScoresTwo, scaleWeights, softmaxUnscaled, sumEach } from './attentionRun';
 import { exp4 } from './exp';
 import { BLOCK, runBytes, scaleOf, writePosition } from './kv';
 
@@ -10,11 +10,12 @@ const SHORTEST_CHUNK: i32 = 32;
 const MOST_CHUNKS: i32 = 8;
 // Rows, or heads of a row, that go through a run of keys or values together, while it is in the first-level cache.
 const LANES: i32 = 8;
+const PARTIAL: usize = 256;
 
 // words: 0 rows*, slots*, positions*, slotBases*, layerOffset, valuesOffset, kvHeads, headDim, 8 query, queryStride, output,
 //        outputStride, 12 heads, scale, scratch, scratchStride (of a thread), 16 scoresStride, partBytes, parts, partsStride (of a row),
 //        20 counter*, next counter* (0: none), key, value (0: already in the cache)
-// Scratch of a thread: 8 times the scores of a chunk, with room for 8 more; 128 bytes of partial sums; 16 parts.
+// Scratch of a thread: 8 times the scores of a chunk, with room for 8 more; 256 bytes of partial sums; 16 parts.
 export function attention(args: usize, thread: i32, threads: i32): void {
   attend<f32>(args, thread, threads);
 }
@@ -53,7 +54,7 @@ function chunkOf(length: i32): i32 {
 /** Rows that follow one another in a slot; a head of theirs. */
 function groupOfRows<T>(args: usize, from: i32, to: i32, chunk: i32, head: i32, thread: i32): void {
   const partBytes = ptr(args, 17);
-  const whole = ptr(args, 14) + <usize>thread * ptr(args, 15) + ptr(args, 16) * LANES + 128;
+  const whole = ptr(args, 14) + <usize>thread * ptr(args, 15) + ptr(args, 16) * LANES + PARTIAL;
   const part = whole + partBytes * LANES;
   const length = lengthOf(args, from);
   const longest = length + to - from - 1;
@@ -117,7 +118,7 @@ function partsOfChunk<T>(args: usize, row: i32, number: i32, kvHead: i32, last: 
 export function attentionMerge(args: usize, thread: i32, threads: i32): void {
   const rows = load<i32>(ptr(args, 0));
   if (rows >= DEALT_ROWS) return;
-  const whole = ptr(args, 14) + <usize>thread * ptr(args, 15) + ptr(args, 16) * LANES + 128;
+  const whole = ptr(args, 14) + <usize>thread * ptr(args, 15) + ptr(args, 16) * LANES + PARTIAL;
   for (let row = thread; row < rows; row += threads) {
     const chunks = chunksOf(lengthOf(args, row));
     for (let head = 0; head < int(args, 12); head++) {
@@ -154,15 +155,21 @@ function partsOfLanes<T>(
   const end = min<i32>(length + (lanes - 1) * lengthStep, first + chunk);
   let run = runOf<T>(args, row, kvHead, first);
   for (let from = first; from < end; from += <i32>BLOCK, run += block) {
-    for (let lane = 0; lane < lanes; lane++) {
-      const last = min<i32>(length + lane * lengthStep, from + <i32>BLOCK);
+    for (let lane = 0; lane < lanes; lane += 2) {
+      const two = lane + 1 < lanes;
+      // What a lane does not see is dropped later.
+      const last = min<i32>(length + (lane + i32(two)) * lengthStep, from + <i32>BLOCK);
+      const laneQuery = query + <usize>lane * queryStep;
       const laneScores = scores + <usize>lane * stride - (<usize>first << 2);
       for (let position = from; position < last; position += 4) {
         const key = run + (<usize>position % BLOCK) * headDim * sizeof<T>();
-        partialScores<T>(query + <usize>lane * queryStep, key, headDim, partial);
-        let score = f32x4.mul(sumEach(partial), scale);
-        if (isInteger<T>()) score = f32x4.mul(score, v128.load(scaleOf<T>(run, headDim, position)));
-        v128.store(laneScores + (<usize>position << 2), score);
+        const keyScale = isInteger<T>() ? f32x4.mul(scale, v128.load(scaleOf<T>(run, headDim, position))) : scale;
+        const to = laneScores + (<usize>position << 2);
+        if (two) {
+          partialScoresTwo<T>(laneQuery, laneQuery + queryStep, key, headDim, partial);
+          v128.store(to + stride, f32x4.mul(sumEach(partial + 128), keyScale));
+        } else partialScores<T>(laneQuery, key, headDim, partial);
+        v128.store(to, f32x4.mul(sumEach(partial), keyScale));
       }
     }
   }

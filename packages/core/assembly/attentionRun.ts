@@ -63,6 +63,87 @@ export function partialScores<T>(query: usize, key: usize, headDim: usize, to: u
   v128.store(to, f32x4.relaxed_madd(q, four<T>(fourth), v128.load(to, 96)), 96);
 }
 
+// The same for two queries; the sums of the second lie 128 bytes behind those of the first.
+export function partialScoresTwo<T>(query: usize, other: usize, key: usize, headDim: usize, to: usize): void {
+  if ((headDim & 7) != 0) {
+    partialScores<T>(query, key, headDim, to);
+    partialScores<T>(other, key, headDim, to + 128);
+    return;
+  }
+  let p0 = f32x4.splat(0);
+  let p1 = p0;
+  let p2 = p0;
+  let p3 = p0;
+  let p4 = p0;
+  let p5 = p0;
+  let p6 = p0;
+  let p7 = p0;
+  let q0 = p0;
+  let q1 = p0;
+  let q2 = p0;
+  let q3 = p0;
+  let q4 = p0;
+  let q5 = p0;
+  let q6 = p0;
+  let q7 = p0;
+  const bytes = headDim * sizeof<T>();
+  let second = key + bytes;
+  let third = second + bytes;
+  let fourth = third + bytes;
+  const step = 4 * sizeof<T>();
+  for (const end = query + (headDim << 2); query < end; query += 32) {
+    const x0 = v128.load(query);
+    const x1 = v128.load(query, 16);
+    const y0 = v128.load(other);
+    const y1 = v128.load(other, 16);
+    let k0 = four<T>(key);
+    let k1 = four<T>(key + step);
+    p0 = f32x4.relaxed_madd(x0, k0, p0);
+    p1 = f32x4.relaxed_madd(x1, k1, p1);
+    q0 = f32x4.relaxed_madd(y0, k0, q0);
+    q1 = f32x4.relaxed_madd(y1, k1, q1);
+    k0 = four<T>(second);
+    k1 = four<T>(second + step);
+    p2 = f32x4.relaxed_madd(x0, k0, p2);
+    p3 = f32x4.relaxed_madd(x1, k1, p3);
+    q2 = f32x4.relaxed_madd(y0, k0, q2);
+    q3 = f32x4.relaxed_madd(y1, k1, q3);
+    k0 = four<T>(third);
+    k1 = four<T>(third + step);
+    p4 = f32x4.relaxed_madd(x0, k0, p4);
+    p5 = f32x4.relaxed_madd(x1, k1, p5);
+    q4 = f32x4.relaxed_madd(y0, k0, q4);
+    q5 = f32x4.relaxed_madd(y1, k1, q5);
+    k0 = four<T>(fourth);
+    k1 = four<T>(fourth + step);
+    p6 = f32x4.relaxed_madd(x0, k0, p6);
+    p7 = f32x4.relaxed_madd(x1, k1, p7);
+    q6 = f32x4.relaxed_madd(y0, k0, q6);
+    q7 = f32x4.relaxed_madd(y1, k1, q7);
+    other += 32;
+    key += 2 * step;
+    second += 2 * step;
+    third += 2 * step;
+    fourth += 2 * step;
+  }
+  v128.store(to, p0);
+  v128.store(to, p1, 16);
+  v128.store(to, p2, 32);
+  v128.store(to, p3, 48);
+  v128.store(to, p4, 64);
+  v128.store(to, p5, 80);
+  v128.store(to, p6, 96);
+  v128.store(to, p7, 112);
+  v128.store(to, q0, 128);
+  v128.store(to, q1, 144);
+  v128.store(to, q2, 160);
+  v128.store(to, q3, 176);
+  v128.store(to, q4, 192);
+  v128.store(to, q5, 208);
+  v128.store(to, q6, 224);
+  v128.store(to, q7, 240);
+}
+
 /** The sums of four times 8 numbers. */
 // @ts-ignore: decorator
 @inline

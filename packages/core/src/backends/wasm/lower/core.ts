@@ -99,6 +99,7 @@ export function lowerAttention(op: AttentionOp, layout: WasmLayout, kv: KvPrecis
 const SHORTEST_CHUNK = 32;
 const MOST_CHUNKS = 8;
 const LANES = 8;
+const PARTIAL_BYTES = 256;
 const DEALT_ROWS = 16;
 
 /** Sizes in bytes of what attention needs besides its inputs. */
@@ -110,7 +111,7 @@ function attentionScratch({ headDim, heads }: AttentionOp, { contextLength, maxR
   return {
     scoresStride,
     partBytes,
-    scratchStride: scoresStride * LANES + 128 + partBytes * LANES * 2,
+    scratchStride: scoresStride * LANES + PARTIAL_BYTES + partBytes * LANES * 2,
     partsStride: partBytes * heads * Math.min(MOST_CHUNKS, Math.ceil(contextLength / SHORTEST_CHUNK)),
     rowsOfParts: Math.min(DEALT_ROWS - 1, maxRows),
   };
