@@ -8,6 +8,7 @@ import { type Compiled, compileSteps } from './compile.ts';
 import { control, sharedMilliseconds, TIMES_HEADER } from './control.ts';
 import { compileModule, type VectorBits } from './kernelModules.ts';
 import { kvBytes } from './lower/core.ts';
+import { groupLinears } from './packing/groups.ts';
 import type { KvPrecision, Precision } from './packing/sections.ts';
 import { startPool } from './pool.ts';
 import { createProfiler } from './profiler.ts';
@@ -30,8 +31,9 @@ export async function compileWasm(graph: Graph, settings: WasmSettings, options:
   const arena = createArena();
   const { memory } = arena;
   const controlAt = arena.allocate(control.bytes, 'control');
-  const weights = await loadWeights(graph, arena, settings.precision, options);
-  const compiled = compileSteps(graph, weights, arena, settings, options);
+  const groups = groupLinears(graph, infos);
+  const weights = await loadWeights(graph, groups, arena, settings, options);
+  const compiled = compileSteps({ graph, infos, groups, weights, arena }, settings, options);
   const linked = link(compiled, arena, options.maxRows);
   const timesLength = settings.profile ? TIMES_HEADER + linked.cells.length : 0;
   const timesAt = arena.allocate(timesLength * 8, 'profile');
@@ -124,6 +126,7 @@ export async function compileWasm(graph: Graph, settings: WasmSettings, options:
         : plain[variant];
       state = 'running';
       try {
+        compiled.reach(Math.max(...lengths.values()));
         write(batch, program);
         const began = sharedMilliseconds();
         await pool.run(program);

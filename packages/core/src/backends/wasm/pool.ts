@@ -13,6 +13,9 @@ export interface Pool {
 // From source (tests) the worker is TypeScript, which Node runs as it is; built, it lies beside the bundle.
 const workerUrl = new URL(import.meta.url.endsWith('.ts') ? './worker.ts' : './worker.js', import.meta.url);
 
+// Far more than a worker needs. With less than 2 GB V8 maps no copy of its built-in code, 2 MB, for each worker.
+const resourceLimits = { maxOldGenerationSizeMb: 256 };
+
 /** Starts the workers and waits until each is up. @throws LLMOPT_WORKER_DIED */
 export async function startPool(data: Omit<WorkerData, 'thread'>, timing: boolean): Promise<Pool> {
   const state = new Int32Array(data.memory.buffer, data.control, control.bytes / 4);
@@ -24,7 +27,11 @@ export async function startPool(data: Omit<WorkerData, 'thread'>, timing: boolea
   const workers = Array.from(
     { length: data.threads },
     (_, thread) =>
-      new Worker(workerUrl, { workerData: { ...data, thread } satisfies WorkerData, name: `llmopt-${thread}` }),
+      new Worker(workerUrl, {
+        workerData: { ...data, thread } satisfies WorkerData,
+        name: `llmopt-${thread}`,
+        resourceLimits,
+      }),
   );
   const fail = (reason: string, cause?: unknown) => {
     if (disposed || failure) return;
