@@ -1,5 +1,6 @@
-// Byte-level BPE. Memory, in this order: the id of each byte, the merges by rank (left, right, result), the table of pairs, and then room
-// that holds the vocabulary's text while the tables are made, and later the word at hand.
+// Byte-level BPE. Memory, in this order: the id of each byte, the merges by rank (left, right, result), a hash table, and then room that holds
+// the vocabulary's text while the tables are made, and later the word at hand. The hash table is first that of the tokens by their text, with
+// which the merges are looked up, and then that of the merges by their pairs.
 
 // The ids of the 256 bytes, and room for one symbol.
 const SYMBOL: usize = 1024;
@@ -14,13 +15,11 @@ let mergeCount: i32 = 0;
 let lefts: usize = 0;
 let rights: usize = 0;
 let results: usize = 0;
-let pairs: usize = 0;
-let pairMask: u32 = 0;
+let table: usize = 0;
+let mask: u32 = 0;
 let room: usize = 0;
 let tokenEnds: usize = 0;
 let tokenBytes: usize = 0;
-let texts: usize = 0;
-let textMask: u32 = 0;
 
 /**
  * Makes room for a vocabulary. Returns the address for the uint32 ends of its tokens, with their bytes right behind; 0 when the memory
@@ -30,25 +29,24 @@ export function prepare(tokens: i32, bytes: i32, merges: i32, hashSeed: i32): us
   seed = <u32>hashSeed;
   tokenCount = tokens;
   mergeCount = 0;
-  const pairSlots = slotsFor(merges);
-  const textSlots = slotsFor(tokens);
-  pairMask = pairSlots - 1;
-  textMask = textSlots - 1;
+  const slots = slotsFor(max(tokens, merges));
+  mask = slots - 1;
   const list = <u64>merges * 4;
-  const roomAt = <u64>LISTS + list * 3 + <u64>pairSlots * 4;
-  const textsAt = (roomAt + <u64>tokens * 4 + <u64>bytes + 7) & ~7;
-  if (!hold(textsAt + <u64>textSlots * 4)) return 0;
+  const roomAt = <u64>LISTS + list * 3 + <u64>slots * 4;
+  if (!hold(roomAt + <u64>tokens * 4 + <u64>bytes)) return 0;
   lefts = LISTS;
   rights = lefts + <usize>list;
   results = rights + <usize>list;
-  pairs = results + <usize>list;
+  table = results + <usize>list;
   room = <usize>roomAt;
   tokenEnds = room;
   tokenBytes = tokenEnds + (<usize>tokens << 2);
-  texts = <usize>textsAt;
-  memory.fill(pairs, 0, <usize>pairSlots << 2);
-  memory.fill(texts, 0, <usize>textSlots << 2);
+  clearTable();
   return tokenEnds;
+}
+
+function clearTable(): void {
+  memory.fill(table, 0, (<usize>mask + 1) << 2);
 }
 
 /** A power of two, at least 1.5 times `entries`. */
@@ -70,12 +68,12 @@ export function indexTokens(): i32 {
   for (let id = 0; id < tokenCount; id++) {
     const from = tokenStart(id);
     const length = tokenEnd(id) - from;
-    let slot = hash(seed, from, length) & textMask;
-    for (let other = textAt(slot); other != NONE; other = textAt(slot)) {
+    let slot = hash(seed, from, length) & mask;
+    for (let other = entry(slot); other != NONE; other = entry(slot)) {
       if (isText(other, from, length, 0, 0)) return id;
-      slot = (slot + 1) & textMask;
+      slot = (slot + 1) & mask;
     }
-    store<i32>(texts + (<usize>slot << 2), id + 1);
+    store<i32>(table + (<usize>slot << 2), id + 1);
   }
   // Visible characters of Latin-1 stand for themselves, the other bytes for U+0100 and up, in order.
   let moved: u32 = 256;
@@ -91,7 +89,7 @@ export function indexTokens(): i32 {
 
 /** Where `addMerges` finds its texts: behind all else. 0 when the memory cannot hold so many bytes. */
 export function mergeRoom(bytes: i32): usize {
-  const at = texts + ((<usize>textMask + 1) << 2);
+  const at = ((tokenCount == 0 ? tokenBytes : tokenEnd(tokenCount - 1)) + 7) & ~7;
   return hold(<u64>at + <u64>bytes) ? at : 0;
 }
 
@@ -116,11 +114,20 @@ export function addMerges(ends: usize, bytes: usize, base: u32, count: i32): i32
     store<i32>(lefts + rank, left);
     store<i32>(rights + rank, right);
     store<i32>(results + rank, result);
-    // A pair that is listed twice has its last rank.
-    store<i32>(pairSlot(left, right), ++mergeCount);
+    mergeCount++;
     from = end;
   }
   return NONE;
+}
+
+/** To be called behind the last merge: from then on words can be encoded, and the texts are gone. */
+export function indexMerges(): void {
+  clearTable();
+  for (let rank = 0; rank < mergeCount; rank++) {
+    const at = <usize>rank << 2;
+    // A pair that is listed twice has its last rank.
+    store<i32>(pairSlot(load<i32>(lefts + at), load<i32>(rights + at)), rank + 1);
+  }
 }
 
 // @ts-ignore: decorator
@@ -137,16 +144,16 @@ function tokenEnd(id: i32): usize {
 
 // @ts-ignore: decorator
 @inline
-function textAt(slot: u32): i32 {
-  return load<i32>(texts + (<usize>slot << 2)) - 1;
+function entry(slot: u32): i32 {
+  return load<i32>(table + (<usize>slot << 2)) - 1;
 }
 
 /** The token whose text is two pieces, one behind the other, or -1. */
 function find(first: usize, firstBytes: usize, second: usize, secondBytes: usize): i32 {
-  let slot = hash(hash(seed, first, firstBytes), second, secondBytes) & textMask;
-  for (let id = textAt(slot); id != NONE; id = textAt(slot)) {
+  let slot = hash(hash(seed, first, firstBytes), second, secondBytes) & mask;
+  for (let id = entry(slot); id != NONE; id = entry(slot)) {
     if (isText(id, first, firstBytes, second, secondBytes)) return id;
-    slot = (slot + 1) & textMask;
+    slot = (slot + 1) & mask;
   }
   return NONE;
 }
@@ -172,15 +179,13 @@ function pairSlot(left: i32, right: i32): usize {
   let sum = (seed ^ <u32>left) * 0x9e3779b1;
   sum = ((sum ^ (sum >> 15)) + <u32>right) * 0x85ebca6b;
   sum ^= sum >> 13;
-  let slot = sum & pairMask;
-  let at = pairs + (<usize>slot << 2);
-  for (let entry = load<i32>(at); entry != 0; entry = load<i32>(at)) {
-    const rank = <usize>(entry - 1) << 2;
-    if (load<i32>(lefts + rank) == left && load<i32>(rights + rank) == right) break;
-    slot = (slot + 1) & pairMask;
-    at = pairs + (<usize>slot << 2);
+  let slot = sum & mask;
+  for (let rank = entry(slot); rank != NONE; rank = entry(slot)) {
+    const at = <usize>rank << 2;
+    if (load<i32>(lefts + at) == left && load<i32>(rights + at) == right) break;
+    slot = (slot + 1) & mask;
   }
-  return at;
+  return table + (<usize>slot << 2);
 }
 
 // A word of n bytes: its bytes, then per byte an int32 each of token, next and previous, and a heap of at most 2n merges to do, each a uint64

@@ -17,8 +17,8 @@ export interface StringListBuilder {
   list(): StringList;
 }
 
-const PIECE = 128 * 1024;
-const PAGE = 64 * 1024;
+// One page of a memory; the ends of its strings take at most half of another.
+const PIECE = 64 * 1024;
 
 /** A list of `count` strings. */
 export function createStringListBuilder(count: number): StringListBuilder {
@@ -76,8 +76,7 @@ let known: { memory: WebAssembly.Memory; takeStrings: TakeStrings } | undefined;
 /** WebAssembly, since a loop over a vocabulary in JavaScript would have V8 load its compilers, which take more memory than the vocabulary. */
 function scanner() {
   if (known) return known;
-  // A piece, and an end for every 8 of its bytes.
-  const memory = new WebAssembly.Memory({ initial: (PIECE + PIECE / 2) / PAGE, maximum: 65536 });
+  const memory = new WebAssembly.Memory({ initial: 2, maximum: 65536 });
   const module = new WebAssembly.Module(Buffer.from(wasmBase64, 'base64'));
   const { takeStrings } = new WebAssembly.Instance(module, { env: { memory } }).exports;
   known = { memory, takeStrings: takeStrings as TakeStrings };

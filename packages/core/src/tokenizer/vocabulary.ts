@@ -75,12 +75,14 @@ export function readVocabulary(checkpoint: Checkpoint): Vocabulary {
   /** Types: 1 normal, 2 unknown, 3 control, 4 user-defined, 5 unused, 6 byte. */
   function readSpecial(): number[] {
     if (!metadata.has(field('token_type'))) return [];
-    const types = packedNumbers(metadata, field('token_type')) ?? fail(field('token_type'), 'is no list of numbers');
-    if (types.length !== tokens.length)
-      fail(field('token_type'), `has ${types.length} entries for ${tokens.length} tokens`);
-    for (const type of new Set(types)) {
-      if (!Number.isInteger(type) || type < 0 || type > 6) fail(field('token_type'), 'holds a type that is not known');
-    }
+    const list = packedNumbers(metadata, field('token_type')) ?? fail(field('token_type'), 'is no list of numbers');
+    if (list.length !== tokens.length)
+      fail(field('token_type'), `has ${list.length} entries for ${tokens.length} tokens`);
+    const types = list instanceof Int32Array ? list : Float64Array.from(list);
+    // Sorting and searching are V8's own loops, which are fast from the start.
+    const sorted = types.toSorted();
+    if (!(sorted[0]! >= 0 && sorted.at(-1)! <= 6) || (types !== list && !types.every(Number.isInteger)))
+      fail(field('token_type'), 'holds a type that is not known');
     const special: number[] = [];
     for (const type of [3, 4])
       for (let at = types.indexOf(type); at >= 0; at = types.indexOf(type, at + 1)) special.push(at);

@@ -34,7 +34,13 @@ export async function compileWasm(graph: Graph, settings: WasmSettings, options:
   const groups = groupLinears(graph, infos);
   const weights = await loadWeights(graph, groups, arena, settings, options);
   const compiled = compileSteps({ graph, infos, groups, weights, arena }, settings, options);
-  const linked = link(compiled, arena, options.maxRows);
+  const linked = link(compiled, arena, options.maxRows, settings.profile);
+  const { batch: batchPlaces, reach, activationsBytes } = compiled;
+  const weightsBytes = weights.byteLength;
+  const logitsPlaces = {
+    manyRows: compiled.manyRows.threads[0]!.values.get(graph.logits)!,
+    oneRow: compiled.oneRow.threads[0]!.values.get(graph.logits)!,
+  };
   const timesLength = settings.profile ? TIMES_HEADER + linked.cells.length : 0;
   const timesAt = arena.allocate(timesLength * 8, 'profile');
   const plain = { manyRows: linked.manyRows([]), oneRow: linked.oneRow([]) };
@@ -49,7 +55,7 @@ export async function compileWasm(graph: Graph, settings: WasmSettings, options:
     elementType: settings.kv,
   });
   const slotBytes = layers * 2 * kvBytes(options.contextLength, kvHeads, headDim, settings.kv);
-  const slotBases = new Int32Array(memory.buffer, compiled.batch.slotBases, options.slots);
+  const slotBases = new Int32Array(memory.buffer, batchPlaces.slotBases, options.slots);
   for (let slot = 0; slot < options.slots; slot++) slotBases[slot] = arena.allocate(slotBytes, `KV slot ${slot}`);
 
   const pool = await startPool(
@@ -92,8 +98,7 @@ export async function compileWasm(graph: Graph, settings: WasmSettings, options:
       const { copy } = program.captures.get(name)!;
       values[name] = readCapture(memory, copy, rows.length, infos.get(name)!.kind === 'channels');
     }
-    const { values: places } = compiled[batch.tokens.length === 1 ? 'oneRow' : 'manyRows'].threads[0]!;
-    const logitsPlace = places.get(graph.logits)!;
+    const logitsPlace = logitsPlaces[batch.tokens.length === 1 ? 'oneRow' : 'manyRows'];
     // The logits' rows are padded to 64 bytes; vocabularies of real models need no padding, and then this is a view.
     const stride = logitsPlace.stride / 4;
     if (stride === vocabularySize || batch.logits.length <= 1) {
@@ -126,7 +131,7 @@ export async function compileWasm(graph: Graph, settings: WasmSettings, options:
         : plain[variant];
       state = 'running';
       try {
-        compiled.reach(Math.max(...lengths.values()));
+        reach(Math.max(...lengths.values()));
         write(batch, program);
         const began = sharedMilliseconds();
         await pool.run(program);
@@ -141,8 +146,8 @@ export async function compileWasm(graph: Graph, settings: WasmSettings, options:
     memory() {
       const { reserved, committed, live } = kv.bytes();
       return {
-        weightsBytes: weights.byteLength,
-        activationsBytes: compiled.activationsBytes,
+        weightsBytes,
+        activationsBytes,
         kv: { reservedBytes: reserved, committedBytes: committed, liveBytes: live },
       };
     },

@@ -19,7 +19,7 @@ export type BpeProblem = (list: 'tokens' | 'merges', problem: string) => Error;
 
 /**
  * Byte-level BPE over plain text: no token is special, and a byte that has no token is left out. The tables lie in a WebAssembly memory of
- * about 25 bytes per token and merge. Texts and words cost time in proportion to their length, or nearly so.
+ * about 20 bytes per merge. Texts and words cost time in proportion to their length, or nearly so.
  * @throws what `invalid` makes of a vocabulary that contradicts itself; LLMOPT_OUT_OF_MEMORY
  */
 export function createBpe(vocabulary: BpeVocabulary, invalid: BpeProblem): (text: string) => number[] {
@@ -50,6 +50,7 @@ interface Coder {
   readonly code: {
     prepare(tokens: number, bytes: number, merges: number, seed: number): number;
     indexTokens(): number;
+    indexMerges(): void;
     mergeRoom(bytes: number): number;
     addMerges(ends: number, bytes: number, base: number, count: number): number;
     wordRoom(bytes: number): number;
@@ -97,6 +98,7 @@ function addMerges({ memory, code }: Coder, merges: StringList, invalid: BpeProb
       throw invalid('merges', `holds ${merge}, whose parts or result are no tokens`);
     }
   }
+  code.indexMerges();
 }
 
 const encoder = new TextEncoder();
