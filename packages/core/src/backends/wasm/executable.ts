@@ -10,7 +10,7 @@ import { compileModule, type VectorBits } from './kernelModules.ts';
 import { kvBytes } from './lower/core.ts';
 import { groupLinears } from './packing/groups.ts';
 import type { KvPrecision, Precision } from './packing/sections.ts';
-import { startPool } from './pool.ts';
+import { createPool } from './pool.ts';
 import { createProfiler } from './profiler.ts';
 import { link, type Program } from './program.ts';
 import { loadWeights } from './weights.ts';
@@ -58,7 +58,7 @@ export async function compileWasm(graph: Graph, settings: WasmSettings, options:
   const slotBases = new Int32Array(memory.buffer, batchPlaces.slotBases, options.slots);
   for (let slot = 0; slot < options.slots; slot++) slotBases[slot] = arena.allocate(slotBytes, `KV slot ${slot}`);
 
-  const pool = await startPool(
+  const pool = createPool(
     {
       memory,
       modules: linked.modules.map((module) => compileModule(module, settings.vectorBits)),
