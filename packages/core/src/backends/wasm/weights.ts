@@ -48,6 +48,8 @@ export async function loadWeights(
   report('load', 0);
   const cached = options.cacheDir !== undefined && (await readPacked(options.cacheDir, key, target, checksum));
   if (!cached) {
+    const { createInt8Packer } = await import('./packing/int8.ts');
+    const packer = createInt8Packer();
     target.fill(0);
     let done = 0;
     // Equal keys have equal bytes.
@@ -57,7 +59,7 @@ export async function loadWeights(
       const at = offsets.get(name)!;
       const same = packed.get(section.key);
       if (same !== undefined) target.copyWithin(at, same, same + section.byteLength);
-      else await section.fill(target.subarray(at, at + section.byteLength));
+      else await section.fill(target.subarray(at, at + section.byteLength), packer);
       packed.set(section.key, at);
       done += section.byteLength;
       report('pack', done / byteLength);
