@@ -1,4 +1,4 @@
-export { attention, attentionInt16 } from './attention';
+export { attention, attentionInt16, attentionMerge } from './attention';
 export { barrier } from './barrier';
 export { checksum } from './checksum';
 export { add, copyRows, gatedSilu } from './elementwise';
