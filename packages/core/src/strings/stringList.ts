@@ -11,6 +11,7 @@ export const MOST_LIST_BYTES = 2 ** 31 - 1;
 
 const encoder = new TextEncoder();
 
+/** Lone surrogates become U+FFFD. */
 export function packStrings(strings: readonly string[]): StringList {
   const ends = new Uint32Array(strings.length);
   let end = 0;

@@ -7,6 +7,7 @@ import type { Program } from './program.ts';
 export interface Pool {
   /** Run a program; resolves when every thread is through. @throws LLMOPT_WORKER_DIED, now and from then on */
   run(program: Program): Promise<void>;
+  /** Waits for the program that runs. */
   dispose(): Promise<void>;
 }
 
@@ -24,6 +25,7 @@ export function createPool(data: Omit<WorkerData, 'thread'>, timing: boolean): P
   let onFailure: (error: LlmoptError) => void = () => {};
   let workers: readonly Worker[] = [];
   let started: Promise<void> | undefined;
+  let running: Promise<void> | undefined;
 
   const fail = (reason: string, cause?: unknown) => {
     if (disposed || failure) return;
@@ -46,6 +48,8 @@ export function createPool(data: Omit<WorkerData, 'thread'>, timing: boolean): P
         new Worker(workerUrl, {
           workerData: { ...data, thread } satisfies WorkerData,
           name: `llmopt-${thread}`,
+          // Not what the process was started with: of that, --input-type would make them fail, and what --import loads is not for them.
+          execArgv: [],
           resourceLimits,
         }),
     );
@@ -61,27 +65,32 @@ export function createPool(data: Omit<WorkerData, 'thread'>, timing: boolean): P
     for (const worker of workers) worker.unref();
   }
 
+  async function runOnce({ address, stride, calls }: Program): Promise<void> {
+    if (failure) throw failure;
+    started ??= start();
+    await started;
+    state[control.program] = address;
+    state[control.stride] = stride;
+    state[control.calls] = calls;
+    const before = Atomics.load(state, control.done);
+    workers[0]!.ref();
+    try {
+      Atomics.store(state, control.start, before + 1);
+      Atomics.notify(state, control.start);
+      const waiting = Atomics.waitAsync(state, control.done, before);
+      if (waiting.async) await Promise.race([waiting.value, failed()]);
+    } finally {
+      workers[0]!.unref();
+    }
+  }
+
   return {
-    async run({ address, stride, calls }) {
-      if (failure) throw failure;
-      started ??= start();
-      await started;
-      state[control.program] = address;
-      state[control.stride] = stride;
-      state[control.calls] = calls;
-      const before = Atomics.load(state, control.done);
-      workers[0]!.ref();
-      try {
-        Atomics.store(state, control.start, before + 1);
-        Atomics.notify(state, control.start);
-        const waiting = Atomics.waitAsync(state, control.done, before);
-        if (waiting.async) await Promise.race([waiting.value, failed()]);
-      } finally {
-        workers[0]!.unref();
-      }
+    run(program) {
+      running = runOnce(program);
+      return running;
     },
     async dispose() {
-      await started?.catch(() => {});
+      await running?.catch(() => {});
       disposed = true;
       Atomics.store(state, control.stop, 1);
       Atomics.add(state, control.start, 1);

@@ -10,7 +10,10 @@ export interface BpeVocabulary {
   readonly tokens: StringList;
   /** By rank, each as `left right`: two tokens that together are a third. */
   readonly merges: StringList;
-  /** How texts are cut in words: each pattern cuts what the one before left whole, in its matches and what lies between them. */
+  /**
+   * How texts are cut in words: each pattern, the source of a regular expression with the flags g and u, cuts what the one before left whole,
+   * in its matches and what lies between them.
+   */
   readonly words: readonly string[];
 }
 
