@@ -12,3 +12,4 @@ export { type ResolveOptions, resolveModel } from './hub/resolve.ts';
 export { type OpenCheckpointOptions, openCheckpoint } from './openCheckpoint.ts';
 export type { WritableType } from './quantize/encode.ts';
 export { type OpenSafetensorsOptions, openSafetensors, type Safetensors } from './safetensors/open.ts';
+export { type SafetensorsTensorToWrite, writeSafetensors } from './safetensors/write.ts';

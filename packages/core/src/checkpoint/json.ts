@@ -20,7 +20,7 @@ function repeatedName(text: string): string | undefined {
       const start = at++;
       while (text[at] !== '"') at += text[at] === '\\' ? 2 : 1;
       let next = at + 1;
-      while (/\s/.test(text[next] ?? '')) next++;
+      while (' \t\n\r'.includes(text[next] ?? ':')) next++;
       if (text[next] !== ':') continue;
       const name: string = JSON.parse(text.slice(start, at + 1));
       const names = open.at(-1)!;
