@@ -2,6 +2,7 @@ export { defaultCacheFolder } from './cacheFolder.ts';
 export type { Checkpoint, MetadataValue, TensorInfo } from './checkpoint.ts';
 export { type ChecksumOptions, fileChecksum } from './checksum.ts';
 export { type TensorFormat, type TensorType, tensorFormats } from './dequantize/formats.ts';
+export type { SamplingDefaults } from './generationConfig.ts';
 export { convertGguf, typedMetadata } from './gguf/convert.ts';
 export type { TypedMetadata } from './gguf/metadataBytes.ts';
 export { type GgufCheckpoint, type OpenGgufOptions, openGguf } from './gguf/open.ts';
