@@ -9,20 +9,20 @@ export const architectureFixtures = ['llama', 'phi', 'qwen2', 'qwen2-untied'] as
 
 export type ArchitectureFixture = (typeof architectureFixtures)[number];
 
-const inFixture = (name: ArchitectureFixture, file: string) =>
+export const fixturePath = (name: ArchitectureFixture, file: string) =>
   fileURLToPath(new URL(`fixtures/architectures/${name}/${file}`, import.meta.url));
 
 export function openFixture(name: ArchitectureFixture, format: Checkpoint['format']): Promise<Checkpoint> {
-  return openCheckpoint(inFixture(name, format === 'gguf' ? 'model.gguf' : '.'), { cacheDir: false });
+  return openCheckpoint(fixturePath(name, format === 'gguf' ? 'model.gguf' : '.'), { cacheDir: false });
 }
 
 /** Graph, prompt, and the logits behind each of its tokens. */
 export async function loadFixture(name: ArchitectureFixture, format: Checkpoint['format']) {
   const checkpoint = await openFixture(name, format);
   const { tokens, vocabulary }: { tokens: number[]; vocabulary: number } = JSON.parse(
-    readFileSync(inFixture(name, 'expected.json'), 'utf8'),
+    readFileSync(fixturePath(name, 'expected.json'), 'utf8'),
   );
-  const bytes = readFileSync(inFixture(name, 'expected.bin'));
+  const bytes = readFileSync(fixturePath(name, 'expected.bin'));
   const all = new Float32Array(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.length));
   const expected = tokens.map((_, i) => all.subarray(i * vocabulary, (i + 1) * vocabulary));
   return { graph: buildGraph(checkpoint), tokens, expected, close: () => checkpoint.close() };
