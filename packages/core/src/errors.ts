@@ -15,6 +15,7 @@ export const errorCatalogue = {
   LLMOPT_METADATA_MISSING: 'The checkpoint lacks a metadata field that is needed.',
   LLMOPT_METADATA_INVALID: 'A metadata field of the checkpoint has a value that makes no sense.',
   LLMOPT_ARCHITECTURE_UNKNOWN: 'No architecture of this name is known.',
+  LLMOPT_ARCHITECTURE_UNSUPPORTED: 'The model is a variant of a known architecture that is not supported.',
   LLMOPT_MODEL_NOT_FOUND: 'A model name resolves to nothing.',
   LLMOPT_DOWNLOAD_FAILED: 'A download failed, was cut, or delivered something else.',
   LLMOPT_CHECKSUM_MISMATCH: 'A file does not have the expected checksum or size.',
