@@ -1,5 +1,6 @@
 import { LlmoptError } from '../../errors.ts';
 import { hubEndpoint, hubToken } from './environment.ts';
+import { fetchHttp1 } from './http1.ts';
 import { failed } from './transfer.ts';
 
 const maxRedirects = 5;
@@ -23,7 +24,7 @@ export async function request(name: string, start: string, init: RequestInit, on
     const headers = new Headers(own);
     for (const [header, value] of Object.entries(extra ?? {})) headers.set(header, value);
     if (token !== undefined && new URL(url).origin === endpoint) headers.set('authorization', `Bearer ${token}`);
-    const response = await fetch(url, { ...init, headers, redirect: 'manual' });
+    const response = await fetchHttp1(url, { ...init, headers, redirect: 'manual' });
     extra = (await onAnswer?.(response, url)) ?? extra;
     const location = response.headers.get('location');
     if (!(response.status >= 300 && response.status < 400 && location)) return response;
