@@ -33,7 +33,7 @@ const lengths = fc.oneof(
   fc.array(fc.integer({ min: 1, max: 9 }), { minLength: 1, maxLength: 3 }),
   fc.constant([40]),
 );
-const longLengths = fc.oneof({ weight: 3, arbitrary: lengths }, fc.constantFrom([150], [300, 20]));
+const longLengths = fc.oneof({ weight: 3, arbitrary: lengths }, fc.constantFrom([150], [600, 20]));
 const base = { seed, lengths };
 const normSizes = { ...base, width, rows, scale, epsilon: fc.constantFrom(1e-6, 1e-5, 1e-2) };
 const io = { inputs: { input: 'x' }, outputs: { output: 'y' } };
