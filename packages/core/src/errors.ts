@@ -38,6 +38,7 @@ export const errorCatalogue = {
   LLMOPT_ABORTED: 'The call was aborted by its signal.',
   LLMOPT_OUT_OF_MEMORY: 'The WebAssembly memory cannot hold what was asked for.',
   LLMOPT_WORKER_DIED: 'A worker thread ended unexpectedly; the executable cannot be used any more.',
+  LLMOPT_CONFORMANCE: 'A backend or a kernel computes something else than the reference.',
   LLMOPT_NODE_VERSION: 'This Node.js version is too old.',
   LLMOPT_RESULT_INVALID: 'A benchmark result file does not follow the schema.',
   LLMOPT_BENCH_FAILED: 'An arm of the benchmark failed.',
