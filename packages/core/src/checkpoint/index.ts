@@ -2,6 +2,7 @@ export { defaultCacheFolder } from './cacheFolder.ts';
 export type { Checkpoint, MetadataValue, TensorInfo } from './checkpoint.ts';
 export { type ChecksumOptions, fileChecksum } from './checksum.ts';
 export { type TensorFormat, type TensorType, tensorFormats } from './dequantize/formats.ts';
+export type { SamplingDefaults } from './generationConfig.ts';
 export { convertGguf, typedMetadata } from './gguf/convert.ts';
 export type { TypedMetadata } from './gguf/metadataBytes.ts';
 export { type GgufCheckpoint, type OpenGgufOptions, openGguf } from './gguf/open.ts';
@@ -10,4 +11,7 @@ export { type ModelToWrite, type TensorToWrite, type WriteOptions, writeGguf } f
 export { type CatalogEntry, catalog, type HubFile } from './hub/catalog.ts';
 export { type ResolveOptions, resolveModel } from './hub/resolve.ts';
 export type { Metadata, NumberList } from './metadata.ts';
+export { type OpenCheckpointOptions, openCheckpoint } from './openCheckpoint.ts';
 export type { WritableType } from './quantize/encode.ts';
+export { type OpenSafetensorsOptions, openSafetensors, type Safetensors } from './safetensors/open.ts';
+export { type SafetensorsTensorToWrite, writeSafetensors } from './safetensors/write.ts';

@@ -15,6 +15,17 @@ export function opName(op: Op): string {
  * @throws LLMOPT_GRAPH_INVALID for an unknown value or parameter, a shape that does not fit, a value made twice
  */
 export function checkGraph(graph: Graph): ReadonlyMap<string, ValueInfo> {
+  const values = checkOps(graph);
+  const logits = values.get(graph.logits);
+  if (logits?.kind === 'float' && logits.rows === 'logits') return values;
+  throw new LlmoptError(
+    'LLMOPT_GRAPH_INVALID',
+    `The graph's logits, "${graph.logits}", are not made by any op behind selectRows.`,
+  );
+}
+
+/** The same for a graph whose logits may not be made yet. @throws LLMOPT_GRAPH_INVALID */
+export function checkOps(graph: Omit<Graph, 'logits'>): ReadonlyMap<string, ValueInfo> {
   const values = new Map<string, ValueInfo>();
   const contextOf = shapeContexts(graph, values);
   for (const op of graph.ops) {
@@ -26,13 +37,6 @@ export function checkGraph(graph: Graph): ReadonlyMap<string, ValueInfo> {
       values.set(name, info);
     }
   }
-  const logits = values.get(graph.logits);
-  if (logits?.kind !== 'float' || logits.rows !== 'logits') {
-    throw new LlmoptError(
-      'LLMOPT_GRAPH_INVALID',
-      `The graph's logits, "${graph.logits}", are not made by any op behind selectRows.`,
-    );
-  }
   return values;
 }
 
@@ -43,7 +47,7 @@ function fail(op: Op, message: string): never {
 }
 
 /** One context that is that of each op in turn. */
-function shapeContexts(graph: Graph, values: ReadonlyMap<string, ValueInfo>): (op: Op) => ShapeContext {
+function shapeContexts(graph: Omit<Graph, 'logits'>, values: ReadonlyMap<string, ValueInfo>): (op: Op) => ShapeContext {
   let op: Op;
   let inputs: Record<string, string | undefined>;
   let params: Record<string, string | undefined>;

@@ -1,9 +1,10 @@
 import { LlmoptError } from '../../errors.ts';
 import { createStringListBuilder } from '../../strings/builder.ts';
 import type { StringList } from '../../strings/stringList.ts';
-import type { MetadataValue, TensorInfo } from '../checkpoint.ts';
+import type { MetadataValue } from '../checkpoint.ts';
 import { type TensorType, tensorFormats } from '../dequantize/formats.ts';
 import { createMetadata, type Metadata, type NumberList } from '../metadata.ts';
+import type { StoredTensor } from '../readTensor.ts';
 import type { PieceReader } from './pieceReader.ts';
 import {
   type ElementType,
@@ -14,19 +15,11 @@ import {
   unsupportedTensorTypes,
 } from './types.ts';
 
-export interface GgufTensor extends TensorInfo {
-  readonly type: TensorType;
-  /** Elements in all. */
-  readonly elements: number;
-  /** Where the tensor starts in the file, in bytes. */
-  readonly position: number;
-}
-
 export interface GgufHeader {
   readonly version: number;
   readonly metadata: Metadata;
   readonly metadataTypes: Map<string, MetadataType>;
-  readonly tensors: Map<string, GgufTensor>;
+  readonly tensors: Map<string, StoredTensor>;
 }
 
 const magic = 0x46554747;
@@ -242,7 +235,7 @@ export async function readHeader(reader: PieceReader, path: string, size: number
   }
 
   const dataStart = Math.ceil(reader.position() / alignment) * alignment;
-  const tensors = new Map<string, GgufTensor>();
+  const tensors = new Map<string, StoredTensor>();
   for (const { offset, ...tensor } of raw.values()) {
     const position = dataStart + offset;
     if (offset % alignment !== 0)

@@ -1,6 +1,9 @@
 const gpt2Words =
   "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\p{White_Space}\\p{L}\\p{N}]+|\\p{White_Space}+(?!\\P{White_Space})|\\p{White_Space}+";
 
+const qwen2Words =
+  "'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD]|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| ?[^\\p{White_Space}\\p{L}\\p{N}]+[\\r\\n]*|\\p{White_Space}*[\\r\\n]+|\\p{White_Space}+(?!\\P{White_Space})|\\p{White_Space}+";
+
 /**
  * How texts are cut in words, by the names that GGUF files use: each pattern cuts what the one before left whole, in its matches and what
  * lies between them. `White_Space`, since JavaScript's \s differs from it.
@@ -8,6 +11,7 @@ const gpt2Words =
 const preTokenizers: Readonly<Record<string, readonly string[]>> = {
   'gpt-2': [gpt2Words],
   smollm: ['\\p{N}', gpt2Words],
+  qwen2: [qwen2Words],
 };
 
 export const knownPreTokenizers = Object.keys(preTokenizers);
