@@ -6,10 +6,12 @@ import type { CompileOptions } from '../backend.ts';
 import type { WasmCall, WasmLayout, WasmModule, WasmValue, WasmWork } from './abi.ts';
 import type { Arena } from './arena.ts';
 import {
+  lowerAct,
   lowerAdd,
   lowerAttention,
   lowerEmbed,
   lowerGatedAct,
+  lowerLayerNorm,
   lowerRmsNorm,
   lowerRope,
   lowerSelectRows,
@@ -187,6 +189,8 @@ function lowerAll(
         );
       case 'rmsNorm':
         return lowerRmsNorm(op, layout);
+      case 'layerNorm':
+        return lowerLayerNorm(op, layout);
       case 'linear':
         return withWork(
           isOutputMajor(op, graph)
@@ -204,6 +208,8 @@ function lowerAll(
         return lowerAttention(op, layout, kv);
       case 'gatedAct':
         return lowerGatedAct(op, layout);
+      case 'act':
+        return lowerAct(op, layout);
       case 'add':
         return lowerAdd(op, layout);
       case 'selectRows':
