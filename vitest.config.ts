@@ -8,7 +8,9 @@ export default defineConfig({
     alias: {
       // Before the package itself, which is a prefix of it.
       '@llmopt/core/onnx': fileURLToPath(new URL('packages/core/src/backends/onnx/index.ts', import.meta.url)),
-      ...Object.fromEntries(['core', 'larosa', 'schema', 'viz', 'bench'].map((name) => [`@llmopt/${name}`, source(name)])),
+      ...Object.fromEntries(
+        ['core', 'larosa', 'schema', 'viz', 'bench'].map((name) => [`@llmopt/${name}`, source(name)]),
+      ),
     },
   },
   test: {
