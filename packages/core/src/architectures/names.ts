@@ -52,7 +52,11 @@ export interface Names {
   /** Names of tensors without `.weight` and `.bias`, of those that the architecture has; `{layer}` is the number of the layer. */
   readonly tensors: Readonly<Partial<Record<TensorName, string>>>;
   /** A tensor that may stand for several: those have their rows in it, one below the other. */
-  readonly stacked?: { readonly name: string; readonly parts: readonly TensorName[]; rows(config: ModelConfig): number[] };
+  readonly stacked?: {
+    readonly name: string;
+    readonly parts: readonly TensorName[];
+    rows(config: ModelConfig): number[];
+  };
   /** How rows of queries and keys are sorted. */
   readonly pairing: RopeOp['pairing'];
   readonly variants: readonly Variant[];

@@ -15,7 +15,8 @@ const windows: readonly Variant[] = [
   {
     field: 'layer_types',
     does,
-    when: (types, metadata) => isNarrow(metadata) && Array.isArray(types) && types.some((type) => type !== 'full_attention'),
+    when: (types, metadata) =>
+      isNarrow(metadata) && Array.isArray(types) && types.some((type) => type !== 'full_attention'),
   },
   {
     field: 'use_sliding_window',

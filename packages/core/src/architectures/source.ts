@@ -1,6 +1,7 @@
 import type { Checkpoint, MetadataValue } from '../checkpoint/checkpoint.ts';
 import { LlmoptError } from '../errors.ts';
 import type { ModelConfig, Param } from '../graph/graph.ts';
+import { checkShape } from './checkShape.ts';
 import type { Fact, Formats, Names, TensorName } from './names.ts';
 import { splitRows } from './splitRows.ts';
 
@@ -17,9 +18,9 @@ export interface Source {
   count(fact: Fact, fallback?: number): number;
   /** One of some words, as what it stands for. @throws LLMOPT_ARCHITECTURE_UNSUPPORTED for any other */
   choice<T>(fact: Fact, fallback: string, meanings: Readonly<Record<string, T>>): T;
-  has(tensor: TensorNameName): boolean;
+  has(tensor: TensorName): boolean;
   /** Makes a tensor of this shape a parameter, and returns its name. @throws LLMOPT_TENSOR_MISSING, LLMOPT_TENSOR_SHAPE */
-  param(tensor: TensorNameName, kind: 'weight' | 'bias', shape: readonly number[], layer?: number): string;
+  param(tensor: TensorName, kind: 'weight' | 'bias', shape: readonly number[], layer?: number): string;
   /** All parameters that were made. @throws LLMOPT_ARCHITECTURE_UNSUPPORTED when the checkpoint has others that count */
   params(): ReadonlyMap<string, Param>;
 }
@@ -150,25 +151,5 @@ function unsupported(checkpoint: Checkpoint, what: string, where: Readonly<Recor
     'LLMOPT_ARCHITECTURE_UNSUPPORTED',
     `${checkpoint.path} is a variant of ${checkpoint.architecture} that is not supported: ${what}.`,
     { where: { file: checkpoint.path, ...where }, hint: 'It would run and answer wrongly; use another model.' },
-  );
-}
-
-/** The shape of a tensor, which is the expected one. @throws LLMOPT_TENSOR_MISSING, LLMOPT_TENSOR_SHAPE */
-export function checkShape(checkpoint: Checkpoint, name: string, expected: readonly number[]): readonly number[] {
-  const tensor = checkpoint.tensors.get(name);
-  const where = { file: checkpoint.path, tensor: name };
-  if (!tensor) {
-    throw new LlmoptError(
-      'LLMOPT_TENSOR_MISSING',
-      `${checkpoint.path} has no tensor "${name}", which ${checkpoint.architecture} needs.`,
-      { where, hint: 'The file is incomplete or made for another architecture; convert it again.' },
-    );
-  }
-  const { shape } = tensor;
-  if (shape.length === expected.length && shape.every((size, axis) => size === expected[axis])) return shape;
-  throw new LlmoptError(
-    'LLMOPT_TENSOR_SHAPE',
-    `Tensor "${name}" of ${checkpoint.path} is [${shape}]; the metadata ask for [${expected}].`,
-    { where, hint: 'The metadata and the tensors of this file contradict each other; convert it again.' },
   );
 }

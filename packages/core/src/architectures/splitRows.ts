@@ -1,5 +1,5 @@
 import type { Checkpoint, TensorInfo } from '../checkpoint/checkpoint.ts';
-import { checkShape } from './source.ts';
+import { checkShape } from './checkShape.ts';
 
 /** A tensor that holds the rows of several, one below the other. */
 export interface Stack {
