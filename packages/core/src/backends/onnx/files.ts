@@ -148,6 +148,7 @@ async function writeData(dataPath: string, { sections }: DataFile, written: (byt
     let at = 0;
     for (const { param, offset } of sections) {
       await file.write(Buffer.alloc(offset - at));
+      written(offset - at);
       await writeParam(file, param, written);
       at = offset + paramBytes(param);
     }

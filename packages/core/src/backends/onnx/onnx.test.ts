@@ -1,75 +1,8 @@
-import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { compile, forwardAlone, forwardPieces, randomGraph } from '../../../test/backends.ts';
-import { checkGraph } from '../../graph/check.ts';
-import type { Graph } from '../../graph/graph.ts';
-import type { Executable } from '../backend.ts';
+import { relativeError } from '../../../test/compare.ts';
 import { reference } from '../reference/index.ts';
 import { onnx } from './index.ts';
-
-const sizes = fc
-  .record({
-    seed: fc.integer({ min: 1, max: 1e6 }),
-    kvHeads: fc.integer({ min: 1, max: 3 }),
-    group: fc.integer({ min: 1, max: 3 }),
-    headDim: fc.constantFrom(2, 6, 20, 64),
-    width: fc.integer({ min: 1, max: 70 }),
-    ffn: fc.integer({ min: 1, max: 150 }),
-    vocabulary: fc.integer({ min: 2, max: 130 }),
-    untied: fc.boolean(),
-    rows: fc.integer({ min: 1, max: 13 }),
-  })
-  .map(({ group, ...rest }) => ({ ...rest, heads: rest.kvHeads * group, layers: 1 }));
-
-/** Every value of the graph for a sequence given as one batch. */
-async function allValues(executable: Executable, graph: Graph, tokens: number[]) {
-  const slot = executable.kv.acquire()!;
-  const rows = tokens.map((_, i) => i);
-  const { values } = await executable.forward({
-    tokens,
-    slots: rows.map(() => slot),
-    positions: rows,
-    logits: rows,
-    values: [...checkGraph(graph).keys()].map((name) => ({ name, rows })),
-  });
-  return values;
-}
-
-/** Largest difference relative to the largest number. */
-function relativeError(actual: Float32Array, expected: Float32Array): number {
-  let difference = 0;
-  let largest = 1e-6;
-  expect(actual.length).toBe(expected.length);
-  for (let i = 0; i < expected.length; i++) {
-    difference = Math.max(difference, Math.abs(actual[i]! - expected[i]!));
-    largest = Math.max(largest, Math.abs(expected[i]!));
-  }
-  return difference / largest;
-}
-
-describe('every op of a model against its reference kernel', () => {
-  it('over random sizes', { timeout: 120_000 }, async () => {
-    await fc.assert(
-      fc.asyncProperty(sizes, async ({ rows, ...model }) => {
-        const graph = randomGraph(model);
-        const tokens = Array.from({ length: rows }, (_, i) => (i * 7 + model.seed) % model.vocabulary);
-        const expected = await allValues(await compile(reference(), graph), graph, tokens);
-        const executable = await compile(onnx({ values: true, threads: 1 }), graph);
-        try {
-          const actual = await allValues(executable, graph, tokens);
-          // Rounding of sums of up to 150 terms; a layer of few numbers may be all cancellation.
-          const tolerance = Math.min(model.width, model.ffn) < 8 ? 1e-3 : 2e-5;
-          for (const [name, value] of Object.entries(expected)) {
-            expect(relativeError(actual[name]!, value), name).toBeLessThan(tolerance);
-          }
-        } finally {
-          await executable.dispose();
-        }
-      }),
-      { numRuns: 40 },
-    );
-  });
-});
 
 describe('sequences', () => {
   const graph = randomGraph();
@@ -102,10 +35,10 @@ describe('sequences', () => {
         // The last of each, and one in the middle; the order is the caller's.
         logits: [9, 8, 1],
       });
-      const row = (n: number) => logits.slice(n * 101, (n + 1) * 101);
-      expect(row(0)).toEqual(alone[at + 4]);
-      expect(row(1)).toEqual(otherAlone[at + 4]);
-      expect(row(2)).toEqual(alone[at]);
+      // Not bit for bit: how many rows are multiplied at once changes the order of sums.
+      for (const [n, row] of [alone[at + 4]!, otherAlone[at + 4]!, alone[at]!].entries()) {
+        expect(relativeError(logits.slice(n * 101, (n + 1) * 101), row)).toBeLessThan(tolerance);
+      }
     }
     await executable.dispose();
   });
@@ -131,6 +64,24 @@ describe('sequences', () => {
     expect(logits.length).toBe(0);
     expect(executable.kv.length(slot)).toBe(2);
     await executable.dispose();
+  });
+
+  it('may be refused, and then nothing has moved', async () => {
+    const executable = await compile(onnx({ threads: 1 }), graph);
+    const slot = executable.kv.acquire()!;
+    const batch = { tokens: [1], slots: [slot], positions: [0], logits: [0] };
+    const refused = (values: Partial<Parameters<typeof executable.forward>[0]>, code: string) =>
+      expect(executable.forward({ ...batch, ...values })).rejects.toMatchObject({ code });
+    await refused({ tokens: [101] }, 'LLMOPT_TOKEN_INVALID');
+    await refused({ positions: [1] }, 'LLMOPT_BATCH_INVALID');
+    await refused({ values: [{ name: '0.hidden', rows: [0] }] }, 'LLMOPT_BATCH_INVALID');
+    const first = executable.forward(batch);
+    await refused({ positions: [1] }, 'LLMOPT_BUSY');
+    await first;
+    expect(executable.kv.length(slot)).toBe(1);
+    await executable.dispose();
+    await executable.dispose();
+    await refused({ positions: [1] }, 'LLMOPT_DISPOSED');
   });
 
   it('count what keys and values take', async () => {
