@@ -1,4 +1,4 @@
-import { type abiVersion, type CustomOp, defineOp, type WasmLayout } from '@llmopt/core';
+import { type abiVersion, type CustomOp, defineOp, type OnnxBuilder, type WasmLayout } from '@llmopt/core';
 import { wasmBase64 } from './kernels.generated.ts';
 
 /** Attributes of the op: how many channels of each row stay alive. */
@@ -57,6 +57,18 @@ export const sparsifyDefinition = defineOp({
           },
         ];
       },
+    },
+    // Of equals, TopK takes the lower index, too.
+    onnx(op: CustomOp, build: OnnxBuilder) {
+      const input = build.input('input');
+      const { keep } = op.attributes as SparsifyAttributes;
+      const [, kept] = build.nodes('TopK', [build.node('Abs', [input]), build.ints([keep])], 2, {
+        axis: -1n,
+        sorted: 0n,
+      });
+      const none = build.node('ConstantOfShape', [build.node('Shape', [input])]);
+      const ones = build.node('Expand', [build.floats(1), build.node('Shape', [kept!])]);
+      return { channels: build.node('ScatterElements', [none, kept!, ones], { axis: -1n }) };
     },
   },
 });
