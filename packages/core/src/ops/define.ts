@@ -1,3 +1,4 @@
+import type { GpuKernel } from '../backends/gpu/abi.ts';
 import type { ReferenceContext } from '../backends/reference/context.ts';
 import type { WasmKernel } from '../backends/wasm/abi.ts';
 import { LlmoptError } from '../errors.ts';
@@ -26,6 +27,7 @@ export interface OpDefinition<O extends Op> {
     /** Plain TypeScript in float32. */
     readonly reference: (op: O, context: ReferenceContext) => void;
     readonly wasm?: WasmKernel<O>;
+    readonly gpu?: GpuKernel<O>;
   };
 }
 
