@@ -1,4 +1,6 @@
 import { type abiVersion, type CustomOp, defineOp, type WasmLayout } from '@llmopt/core';
+import { lowerListedLinear } from './gpu/linear.ts';
+import { lowerSparsify } from './gpu/select.ts';
 import { wasmBase64 } from './kernels.generated.ts';
 
 /** Attributes of the op: how many channels of each row stay alive. */
@@ -58,5 +60,6 @@ export const sparsifyDefinition = defineOp({
         ];
       },
     },
+    gpu: { lower: lowerSparsify, linear: lowerListedLinear },
   },
 });

@@ -122,8 +122,8 @@ function shareKernels(steps: readonly (StoreStep | GpuCall)[], logits: GpuTensor
     const { kernel, constants } = step;
     // The shape of a kernel's grid is compiled in, its sizes are not.
     const variant = JSON.stringify([constants, (step.threads ?? step.output.size).length]);
-    const candidates = once(
-      once(sources, kernel, () => new Map()),
+    const candidates: number[] = once(
+      once(sources, kernel, () => new Map<string, number[]>()),
       variant,
       () => [],
     );
