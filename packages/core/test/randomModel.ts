@@ -64,6 +64,7 @@ export function randomModel(sizes: Partial<RandomModelSizes> = {}): Checkpoint {
     tensors.set(name, { name, shape, type: 'F32', byteLength: length * 4 });
   }
   return {
+    format: 'gguf',
     path: 'random.gguf',
     architecture: 'llama',
     parameters: [...data.values()].reduce((sum, tensor) => sum + tensor.length, 0),

@@ -62,8 +62,8 @@ describe('buildGraph', () => {
     [
       'scaled rotary positions',
       withMetadata('llama.rope.scaling.type', 'yarn'),
-      'LLMOPT_METADATA_INVALID',
-      /rope\.scaling\.type.*"yarn"/,
+      'LLMOPT_ARCHITECTURE_UNSUPPORTED',
+      /variant of llama.*scales its rotary positions \("llama\.rope\.scaling\.type" is "yarn"\)/,
     ],
   ])('refuses %s', (_, checkpoint, code, message) => {
     expect(() => buildGraph(checkpoint)).toThrow(
