@@ -6,10 +6,18 @@ export default defineConfig({
     index: 'src/index.ts',
     testing: 'src/testing/index.ts',
     onnx: 'src/backends/onnx/index.ts',
+    gpu: 'src/backends/gpu/index.ts',
     worker: 'src/backends/wasm/worker.ts',
   },
   format: 'esm',
   target: 'node22',
-  dts: { entry: { index: 'src/index.ts', testing: 'src/testing/index.ts', onnx: 'src/backends/onnx/index.ts' } },
+  dts: {
+    entry: {
+      index: 'src/index.ts',
+      testing: 'src/testing/index.ts',
+      onnx: 'src/backends/onnx/index.ts',
+      gpu: 'src/backends/gpu/index.ts',
+    },
+  },
   clean: true,
 });

@@ -1,4 +1,6 @@
 import { type abiVersion, type CustomOp, defineOp, type OnnxBuilder, type WasmLayout } from '@llmopt/core';
+import { lowerListedLinear } from './gpu/linear.ts';
+import { lowerSparsify } from './gpu/select.ts';
 import { wasmBase64 } from './kernels.generated.ts';
 
 /** Attributes of the op: how many channels of each row stay alive. */
@@ -70,5 +72,6 @@ export const sparsifyDefinition = defineOp({
       const ones = build.node('Expand', [build.floats(1), build.node('Shape', [kept!])]);
       return { channels: build.node('ScatterElements', [none, kept!, ones], { axis: -1n }) };
     },
+    gpu: { lower: lowerSparsify, linear: lowerListedLinear },
   },
 });

@@ -1,3 +1,4 @@
+import type { GpuKernel } from '../backends/gpu/abi.ts';
 import type { OnnxKernel } from '../backends/onnx/kernel.ts';
 import type { ReferenceContext } from '../backends/reference/context.ts';
 import type { WasmKernel } from '../backends/wasm/abi.ts';
@@ -29,6 +30,7 @@ export interface OpDefinition<O extends Op> {
     readonly wasm?: WasmKernel<O>;
     /** Nodes of standard ONNX operators. */
     readonly onnx?: OnnxKernel<O>;
+    readonly gpu?: GpuKernel<O>;
   };
 }
 
