@@ -178,10 +178,11 @@ describe('llmopt-bench', () => {
       ['--peer', 'llama'],
       /^LLMOPT_OPTION_INVALID: peers must be one of node-llama-cpp, transformers-js, but is 'llama'/,
     ],
-    [['--backend', 'gpu'], /^LLMOPT_OPTION_INVALID: backend must be one of wasm, reference/],
+    [['--backend', 'tpu'], /^LLMOPT_OPTION_INVALID: backend must be one of wasm, reference, gpu, onnx/],
     [['run'], /^LLMOPT_OPTION_INVALID: Unexpected argument 'run'/],
     [['diff', 'a.json'], /^LLMOPT_OPTION_INVALID: Missing argument B/],
     [['kernels', '--rows', '1,two'], /^LLMOPT_OPTION_INVALID: --rows must be numbers with commas/],
+    [['backends', '--request-seconds', '0'], /^LLMOPT_OPTION_INVALID: requestSeconds must be above 0/],
     [['kernels', '--shape', '7b'], /^LLMOPT_OPTION_INVALID: shape must be one of 135m, 1b/],
   ])('answers %j with one error, exit code 2, and writes nothing', async (args, message) => {
     const cwd = await mkdtemp(join(folder, 'flags-'));

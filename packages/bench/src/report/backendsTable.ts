@@ -59,8 +59,12 @@ function footnotes({ backends, settings }: BackendsResult): string[] {
       `* A request would take longer than ${formatNumber(settings.requestSeconds)} s: measured alone, on the first prompt, with fewer tokens.`,
     );
   }
-  const positions = measured.flatMap(({ title, quality }) => (quality ? [`${title} ${quality.klDivergence.n}`] : []));
-  if (positions.length > 0) lines.push(`Positions compared with the reference: ${positions.join(', ')}.`);
+  const compared = measured.flatMap(({ title, quality }) => (quality ? [{ title, n: quality.klDivergence.n }] : []));
+  const counts = new Set(compared.map(({ n }) => n));
+  if (counts.size === 1) lines.push(`Compared with the reference at ${compared[0]?.n} positions.`);
+  if (counts.size > 1) {
+    lines.push(`Positions compared with the reference: ${compared.map(({ title, n }) => `${title} ${n}`).join(', ')}.`);
+  }
   return lines;
 }
 
