@@ -21,6 +21,13 @@ const { usage } = await pipeline.generate('hello', { maxNewTokens: 8, ignoreEndT
 console.log(usage.outputTokens + ' tokens');
 `;
 
+// Nobody asked for the optional packages, so they are not there.
+const onnxScript = `
+import { createPipeline } from '@llmopt/core';
+import { onnx } from '@llmopt/core/onnx';
+await createPipeline({ model: process.argv[2], backend: onnx() }).catch(({ code }) => console.log(code));
+`;
+
 /** Runs a command to its end; a failure becomes a problem instead of an exception. */
 async function attempt(what, command, args, cwd) {
   try {
@@ -89,8 +96,11 @@ try {
   }
 
   for (const { manifest } of packages) {
-    const imported = `if (Object.keys(await import('${manifest.name}')).length === 0) throw new Error('it exports nothing')`;
-    await attempt(`import ${manifest.name}`, process.execPath, ['--input-type=module', '--eval', imported], project);
+    for (const entry of Object.keys(manifest.exports).filter((name) => !name.endsWith('.json'))) {
+      const name = path.posix.join(manifest.name, entry);
+      const imported = `if (Object.keys(await import('${name}')).length === 0) throw new Error('it exports nothing')`;
+      await attempt(`import ${name}`, process.execPath, ['--input-type=module', '--eval', imported], project);
+    }
     for (const name of Object.keys(manifest.bin ?? {})) {
       const help = await attempt(`${name} --help`, 'npx', ['--no-install', name, '--help'], project);
       if (help && !help.includes(name)) problems.push(`${name} --help does not mention ${name}: ${help}`);
@@ -103,6 +113,11 @@ try {
   const answer = await attempt('compose core and larosa', process.execPath, ['compose.mjs', model], project);
   if (answer && answer.trim() !== '8 tokens')
     problems.push(`compose core and larosa: expected 8 tokens, got ${answer}`);
+
+  await writeFile(path.join(project, 'onnx.mjs'), onnxScript);
+  const code = await attempt('onnx without its package', process.execPath, ['onnx.mjs', model], project);
+  if (code && code.trim() !== 'LLMOPT_PACKAGE_MISSING')
+    problems.push(`onnx without its package: expected LLMOPT_PACKAGE_MISSING, got ${code}`);
 } finally {
   await rm(project, { recursive: true, force: true });
 }
