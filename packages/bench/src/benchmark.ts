@@ -1,3 +1,4 @@
+import { stat } from 'node:fs/promises';
 import { LlmoptError, resolveModel } from '@llmopt/core';
 import type { BenchmarkResult } from '@llmopt/schema';
 import { type ArmProcess, startArm } from './arms/parent.ts';
@@ -112,10 +113,19 @@ async function peerTargets(
   file: string,
   { model: { quantization } }: LoadReport,
   session: Session,
+  record: BenchmarkRecord,
 ): Promise<PeerTarget[]> {
   const targets: PeerTarget[] = [];
+  const isGguf = !/\.(safetensors|json)$/.test(file) && (await stat(file)).isFile();
   for (const engine of engines) {
     if (!('version' in engine)) continue;
+    if (!isGguf) {
+      const { name, package: from } = engine;
+      const reason = 'needs a GGUF file, and this model is in safetensors';
+      record.skippedPeers.push({ name, package: from, reason });
+      session.reporter.note(`${name}: ${reason}.`);
+      continue;
+    }
     session.reporter.stage(`Files for ${engine.name}`);
     targets.push(...(await targetsOf(engine, { file, quantization }, session)));
   }
@@ -155,7 +165,7 @@ async function measure(
       record.arms.push({ load: report, samples: [], responses: [] });
     }
     const [{ load }] = record.arms as [ArmRecord];
-    for (const target of await peerTargets(engines, specs[0].model, load, session)) {
+    for (const target of await peerTargets(engines, specs[0].model, load, session, record)) {
       reporter.stage(`Settings of ${target.name}`);
       const options = { ...session, prompts: load.promptTokens, maxNewTokens: settings.maxNewTokens };
       const { arm, record: peer } = await openPeer(target, options);

@@ -1,8 +1,8 @@
 import { availableParallelism, cpus, totalmem } from 'node:os';
-import { basename } from 'node:path';
 import { type Profile as CoreProfile, LlmoptError } from '@llmopt/core';
 import type { Arm, BenchmarkResult, Comparison, Peer, PeerComparison, Profile, Ratio } from '@llmopt/schema';
 import type { LoadReport } from './arms/protocol.ts';
+import { modelName } from './modelName.ts';
 import type { Settings } from './options.ts';
 import type { Calibration, SettingTried } from './peers/calibrate.ts';
 import type { Engine } from './peers/open.ts';
@@ -270,9 +270,4 @@ export function assembleResult(
     ...(record.skippedPeers.length > 0 && { skippedPeers: record.skippedPeers }),
     ...(comparison && { comparison }),
   };
-}
-
-/** What the user called the model, without the folders of their machine. */
-function modelName(model: string): string {
-  return model.endsWith('.gguf') ? basename(model) : model;
 }

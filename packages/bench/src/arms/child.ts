@@ -45,7 +45,9 @@ export function createHandlers(open: OpenArm): Handlers<Exclude<ArmCall, 'loadPe
 
   const generate = async ({ prompt, maxNewTokens, ignoreEndToken }: RunRequest): Promise<RunReport> => {
     const { pipeline, ids } = loadedPrompt(prompt);
-    const result = await pipeline.generate(ids, { maxNewTokens, ignoreEndToken, temperature: 0 });
+    // Whatever the model's generation_config.json asks for.
+    const greedy = { temperature: 0, repetitionPenalty: 1 };
+    const result = await pipeline.generate(ids, { maxNewTokens, ignoreEndToken, ...greedy });
     const { kv } = pipeline.memory();
     return {
       usage: result.usage,

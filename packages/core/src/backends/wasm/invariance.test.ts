@@ -76,4 +76,27 @@ it.each(['float32', 'int8'] as const)(
   },
 );
 
+// Attention takes positions in chunks of 32, and in longer ones from position 256 on.
+it.each(['float32', 'int16'] as const)(
+  'a long sequence has the same bits in chunks of any size (keys and values in %s)',
+  { timeout: 120_000 },
+  async (kv) => {
+    const graph = randomGraph({ context: 640, layers: 1 });
+    const tokens = Array.from({ length: 600 }, (_, i) => (i * i + 3) % 101);
+    const runs: Buffer[] = [];
+    for (const { threads, chunk } of [
+      { threads: 1, chunk: 64 },
+      { threads: 2, chunk: 1 },
+      { threads: 3, chunk: 7 },
+      { threads: 2, chunk: 23 },
+    ]) {
+      const executable = await compile(wasm({ precision: 'float32', kv, threads }), graph, { maxRows: 64 });
+      const rows = await forwardAlone(executable, tokens, chunk);
+      await executable.dispose();
+      runs.push(Buffer.concat(rows.map((row) => new Uint8Array(row.buffer))));
+    }
+    for (const run of runs) expect(run.equals(runs[0]!)).toBe(true);
+  },
+);
+
 const rowsOf = (batch: readonly Piece[]) => batch.reduce((rows, { tokens }) => rows + tokens.length, 0);

@@ -88,8 +88,8 @@ describe('many positions', () => {
     { kv: 'float32', tolerance: 5e-5 },
     { kv: 'int16', tolerance: 5e-4 },
   ] as const)('stays with the reference over a long sequence, keys and values in $kv', async ({ kv, tolerance }) => {
-    const graph = randomGraph({ context: 200 });
-    const tokens = Array.from({ length: 150 }, (_, i) => (i * i + 3) % 101);
+    const graph = randomGraph({ context: 640, layers: 1 });
+    const tokens = Array.from({ length: 600 }, (_, i) => (i * i + 3) % 101);
     const oracle = await compile(reference(), graph, { maxRows: 64 });
     const executable = await compile(wasm({ precision: 'float32', threads: 2, kv }), graph, { maxRows: 64 });
     const expected = await forwardAlone(oracle, tokens, 50);
