@@ -8,6 +8,7 @@ export default defineConfig({
     alias: {
       // Before the package itself, which is a prefix of it.
       '@llmopt/core/onnx': fileURLToPath(new URL('packages/core/src/backends/onnx/index.ts', import.meta.url)),
+      '@llmopt/core/testing': fileURLToPath(new URL('packages/core/src/testing/index.ts', import.meta.url)),
       ...Object.fromEntries(
         ['core', 'larosa', 'schema', 'viz', 'bench'].map((name) => [`@llmopt/${name}`, source(name)]),
       ),

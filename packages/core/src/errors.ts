@@ -41,6 +41,7 @@ export const errorCatalogue = {
   LLMOPT_PACKAGE_MISSING: 'An optional package that is needed is not installed, or cannot be loaded.',
   LLMOPT_PROVIDER_MISSING: 'A device or execution provider that was asked for is not there.',
   LLMOPT_ENGINE_FAILED: 'The engine behind a backend failed to load or to run a model.',
+  LLMOPT_CONFORMANCE: 'A backend or a kernel computes something else than the reference.',
   LLMOPT_NODE_VERSION: 'This Node.js version is too old.',
   LLMOPT_RESULT_INVALID: 'A benchmark result file does not follow the schema.',
   LLMOPT_BENCH_FAILED: 'An arm of the benchmark failed.',
