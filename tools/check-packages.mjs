@@ -94,8 +94,11 @@ try {
   }
 
   for (const { manifest } of packages) {
-    const imported = `if (Object.keys(await import('${manifest.name}')).length === 0) throw new Error('it exports nothing')`;
-    await attempt(`import ${manifest.name}`, process.execPath, ['--input-type=module', '--eval', imported], project);
+    for (const entry of Object.keys(manifest.exports).filter((name) => !name.endsWith('.json'))) {
+      const name = path.posix.join(manifest.name, entry);
+      const imported = `if (Object.keys(await import('${name}')).length === 0) throw new Error('it exports nothing')`;
+      await attempt(`import ${name}`, process.execPath, ['--input-type=module', '--eval', imported], project);
+    }
     for (const name of Object.keys(manifest.bin ?? {})) {
       const help = await attempt(`${name} --help`, 'npx', ['--no-install', name, '--help'], project);
       if (help && !help.includes(name)) problems.push(`${name} --help does not mention ${name}: ${help}`);

@@ -109,8 +109,7 @@ async function peerTargets(
   const targets: PeerTarget[] = [];
   const isGguf = !/\.(safetensors|json)$/.test(file) && (await stat(file)).isFile();
   for (const engine of engines) {
-    if (!('version' in engine)) continue;
-    if (!isGguf) {
+    if (engine.name === 'node-llama-cpp' && !isGguf) {
       const { name, package: from } = engine;
       const reason = 'needs a GGUF file, and this model is in safetensors';
       record.skippedPeers.push({ name, package: from, reason });
@@ -212,9 +211,7 @@ export async function runBenchmark(
   await assertFileWritable(settings.output);
   if (settings.plots !== false) await assertFolderWritable(settings.plots);
 
-  const skippedPeers = engines.flatMap((engine) => ('reason' in engine ? [engine] : []));
-  for (const { name, reason } of skippedPeers) reporter.note(`${name}: ${reason}.`);
-  const record: BenchmarkRecord = { settings, createdAt: new Date(), arms: [], peers: [], skippedPeers };
+  const record: BenchmarkRecord = { settings, createdAt: new Date(), arms: [], peers: [], skippedPeers: [] };
   try {
     await assertWorks(backend, session);
     reporter.stage('Finding the model');

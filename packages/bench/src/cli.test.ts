@@ -116,8 +116,9 @@ describe('llmopt-bench', () => {
     }
     expect(stdout).toContain('decode, tokens per second');
     expect(stdout).toContain('Profile of optimized');
-    expect(stdout).toContain('transformers-js: needs an ONNX model');
-    expect(result.skippedPeers).toMatchObject([{ name: 'transformers-js' }]);
+    expect(result.peers).toMatchObject([{ name: 'transformers-js F32', package: '@huggingface/transformers' }]);
+    expect(result.peers?.[0]?.runs.every((run) => run.outputTokens === 8)).toBe(true);
+    expect(result.peers?.[0]?.responses).toHaveLength(4);
   }, 120_000);
 
   it('writes what is there when interrupted, and leaves no process behind', async () => {

@@ -40,7 +40,7 @@ export interface BenchmarkRecord {
   arms: ArmRecord[];
   peers: PeerRecord[];
   /** Engines that were asked for but cannot take part. */
-  skippedPeers: (Engine & { reason: string })[];
+  skippedPeers: (Pick<Engine, 'name' | 'package'> & { reason: string })[];
   /** Of the machine, on the backend's threads, in GB/s. */
   memoryBandwidthGBs?: number | undefined;
   quality?: QualityReport;

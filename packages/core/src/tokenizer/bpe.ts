@@ -30,7 +30,16 @@ export const knownPreTokenizers = Object.keys(preTokenizers);
  * Byte-level BPE over plain text: no token is special. Text is cut in words first, so long texts cost time in proportion.
  * @throws LLMOPT_TOKENIZER_INVALID for an unknown pre-tokenizer
  */
-export function createBpe({ tokens, merges, preTokenizer, file }: Vocabulary): (text: string) => number[] {
+export function createBpe(vocabulary: Vocabulary): (text: string) => number[] {
+  const tokenizer = new HfTokenizer(
+    bpeFile(vocabulary) as unknown as ConstructorParameters<typeof HfTokenizer>[0],
+    {} as ConstructorParameters<typeof HfTokenizer>[1],
+  );
+  return (text) => (text === '' ? [] : tokenizer.encode(text, { add_special_tokens: false }).ids);
+}
+
+/** The vocabulary as a `tokenizer.json` in which no token is special. @throws LLMOPT_TOKENIZER_INVALID for an unknown pre-tokenizer */
+export function bpeFile({ tokens, merges, preTokenizer, file }: Vocabulary) {
   const words = Object.hasOwn(preTokenizers, preTokenizer) ? preTokenizers[preTokenizer] : undefined;
   if (!words) {
     throw new LlmoptError(
@@ -42,33 +51,29 @@ export function createBpe({ tokens, merges, preTokenizer, file }: Vocabulary): (
       },
     );
   }
-  const tokenizer = new HfTokenizer(
-    {
-      version: '1.0',
-      truncation: null,
-      padding: null,
-      added_tokens: [],
-      normalizer: null,
-      pre_tokenizer: {
-        type: 'Sequence',
-        pretokenizers: [...words, { type: 'ByteLevel', add_prefix_space: false, trim_offsets: true, use_regex: false }],
-      },
-      post_processor: null,
-      decoder: { type: 'ByteLevel' },
-      model: {
-        type: 'BPE',
-        dropout: null,
-        unk_token: null,
-        continuing_subword_prefix: null,
-        end_of_word_suffix: null,
-        fuse_unk: false,
-        byte_fallback: false,
-        ignore_merges: false,
-        vocab: Object.fromEntries(tokens.map((token, id) => [token, id])),
-        merges: merges.map((merge) => merge.split(' ')),
-      },
-    } as unknown as ConstructorParameters<typeof HfTokenizer>[0],
-    {} as ConstructorParameters<typeof HfTokenizer>[1],
-  );
-  return (text) => (text === '' ? [] : tokenizer.encode(text, { add_special_tokens: false }).ids);
+  return {
+    version: '1.0',
+    truncation: null,
+    padding: null,
+    added_tokens: [],
+    normalizer: null,
+    pre_tokenizer: {
+      type: 'Sequence',
+      pretokenizers: [...words, { type: 'ByteLevel', add_prefix_space: false, trim_offsets: true, use_regex: false }],
+    },
+    post_processor: null,
+    decoder: { type: 'ByteLevel' },
+    model: {
+      type: 'BPE',
+      dropout: null,
+      unk_token: null,
+      continuing_subword_prefix: null,
+      end_of_word_suffix: null,
+      fuse_unk: false,
+      byte_fallback: false,
+      ignore_merges: false,
+      vocab: Object.fromEntries(tokens.map((token, id) => [token, id])),
+      merges: merges.map((merge) => merge.split(' ')),
+    },
+  };
 }

@@ -110,7 +110,8 @@ function alternatives(texts: string[]): string {
     .join('|');
 }
 
-function stopTokensOf({ tokens, types, eosToken, eotToken }: Vocabulary): ReadonlySet<number> {
+/** Tokens that end a generation. */
+export function stopTokensOf({ tokens, types, eosToken, eotToken }: Vocabulary): ReadonlySet<number> {
   const byName = tokens.flatMap((token, id) => (isSpecial(types[id]!) && endNames.has(token) ? [id] : []));
   return new Set([eosToken, eotToken, ...byName].filter((id) => id !== undefined));
 }

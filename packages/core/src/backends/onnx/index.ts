@@ -5,6 +5,7 @@ import { compileOnnx } from './executable.ts';
 import { supportsOnnx } from './model.ts';
 
 export { type ExportOnnxOptions, exportOnnx, type OnnxFiles } from './files.ts';
+export { exportOnnxFolder } from './modelFolder.ts';
 
 export interface OnnxOptions {
   /**

@@ -2,8 +2,8 @@
 // @generated from file onnx.proto (package onnx, syntax proto2)
 /* eslint-disable */
 
-import type { Message } from '@bufbuild/protobuf';
-import type { GenEnum, GenFile, GenMessage } from '@bufbuild/protobuf/codegenv2';
+import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
+import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file onnx.proto.
@@ -13,7 +13,7 @@ export declare const file_onnx: GenFile;
 /**
  * @generated from message onnx.AttributeProto
  */
-export declare type AttributeProto = Message<'onnx.AttributeProto'> & {
+export declare type AttributeProto = Message<"onnx.AttributeProto"> & {
   /**
    * @generated from field: optional string name = 1;
    */
@@ -199,7 +199,7 @@ export declare const AttributeProto_AttributeTypeSchema: GenEnum<AttributeProto_
 /**
  * @generated from message onnx.ValueInfoProto
  */
-export declare type ValueInfoProto = Message<'onnx.ValueInfoProto'> & {
+export declare type ValueInfoProto = Message<"onnx.ValueInfoProto"> & {
   /**
    * @generated from field: optional string name = 1;
    */
@@ -230,7 +230,7 @@ export declare const ValueInfoProtoSchema: GenMessage<ValueInfoProto>;
 /**
  * @generated from message onnx.NodeProto
  */
-export declare type NodeProto = Message<'onnx.NodeProto'> & {
+export declare type NodeProto = Message<"onnx.NodeProto"> & {
   /**
    * @generated from field: repeated string input = 1;
    */
@@ -291,7 +291,7 @@ export declare const NodeProtoSchema: GenMessage<NodeProto>;
 /**
  * @generated from message onnx.IntIntListEntryProto
  */
-export declare type IntIntListEntryProto = Message<'onnx.IntIntListEntryProto'> & {
+export declare type IntIntListEntryProto = Message<"onnx.IntIntListEntryProto"> & {
   /**
    * @generated from field: optional int64 key = 1;
    */
@@ -312,7 +312,7 @@ export declare const IntIntListEntryProtoSchema: GenMessage<IntIntListEntryProto
 /**
  * @generated from message onnx.NodeDeviceConfigurationProto
  */
-export declare type NodeDeviceConfigurationProto = Message<'onnx.NodeDeviceConfigurationProto'> & {
+export declare type NodeDeviceConfigurationProto = Message<"onnx.NodeDeviceConfigurationProto"> & {
   /**
    * @generated from field: optional string configuration_id = 1;
    */
@@ -338,7 +338,7 @@ export declare const NodeDeviceConfigurationProtoSchema: GenMessage<NodeDeviceCo
 /**
  * @generated from message onnx.ShardingSpecProto
  */
-export declare type ShardingSpecProto = Message<'onnx.ShardingSpecProto'> & {
+export declare type ShardingSpecProto = Message<"onnx.ShardingSpecProto"> & {
   /**
    * @generated from field: optional string tensor_name = 1;
    */
@@ -369,7 +369,7 @@ export declare const ShardingSpecProtoSchema: GenMessage<ShardingSpecProto>;
 /**
  * @generated from message onnx.ShardedDimProto
  */
-export declare type ShardedDimProto = Message<'onnx.ShardedDimProto'> & {
+export declare type ShardedDimProto = Message<"onnx.ShardedDimProto"> & {
   /**
    * @generated from field: optional int64 axis = 1;
    */
@@ -390,26 +390,23 @@ export declare const ShardedDimProtoSchema: GenMessage<ShardedDimProto>;
 /**
  * @generated from message onnx.SimpleShardedDimProto
  */
-export declare type SimpleShardedDimProto = Message<'onnx.SimpleShardedDimProto'> & {
+export declare type SimpleShardedDimProto = Message<"onnx.SimpleShardedDimProto"> & {
   /**
    * @generated from oneof onnx.SimpleShardedDimProto.dim
    */
-  dim:
-    | {
-        /**
-         * @generated from field: int64 dim_value = 1;
-         */
-        value: bigint;
-        case: 'dimValue';
-      }
-    | {
-        /**
-         * @generated from field: string dim_param = 2;
-         */
-        value: string;
-        case: 'dimParam';
-      }
-    | { case: undefined; value?: undefined };
+  dim: {
+    /**
+     * @generated from field: int64 dim_value = 1;
+     */
+    value: bigint;
+    case: "dimValue";
+  } | {
+    /**
+     * @generated from field: string dim_param = 2;
+     */
+    value: string;
+    case: "dimParam";
+  } | { case: undefined; value?: undefined };
 
   /**
    * @generated from field: optional int64 num_shards = 3;
@@ -426,7 +423,7 @@ export declare const SimpleShardedDimProtoSchema: GenMessage<SimpleShardedDimPro
 /**
  * @generated from message onnx.TrainingInfoProto
  */
-export declare type TrainingInfoProto = Message<'onnx.TrainingInfoProto'> & {
+export declare type TrainingInfoProto = Message<"onnx.TrainingInfoProto"> & {
   /**
    * @generated from field: optional onnx.GraphProto initialization = 1;
    */
@@ -457,7 +454,7 @@ export declare const TrainingInfoProtoSchema: GenMessage<TrainingInfoProto>;
 /**
  * @generated from message onnx.ModelProto
  */
-export declare type ModelProto = Message<'onnx.ModelProto'> & {
+export declare type ModelProto = Message<"onnx.ModelProto"> & {
   /**
    * @generated from field: optional int64 ir_version = 1;
    */
@@ -528,7 +525,7 @@ export declare const ModelProtoSchema: GenMessage<ModelProto>;
 /**
  * @generated from message onnx.DeviceConfigurationProto
  */
-export declare type DeviceConfigurationProto = Message<'onnx.DeviceConfigurationProto'> & {
+export declare type DeviceConfigurationProto = Message<"onnx.DeviceConfigurationProto"> & {
   /**
    * @generated from field: optional string name = 1;
    */
@@ -554,7 +551,7 @@ export declare const DeviceConfigurationProtoSchema: GenMessage<DeviceConfigurat
 /**
  * @generated from message onnx.StringStringEntryProto
  */
-export declare type StringStringEntryProto = Message<'onnx.StringStringEntryProto'> & {
+export declare type StringStringEntryProto = Message<"onnx.StringStringEntryProto"> & {
   /**
    * @generated from field: optional string key = 1;
    */
@@ -575,7 +572,7 @@ export declare const StringStringEntryProtoSchema: GenMessage<StringStringEntryP
 /**
  * @generated from message onnx.TensorAnnotation
  */
-export declare type TensorAnnotation = Message<'onnx.TensorAnnotation'> & {
+export declare type TensorAnnotation = Message<"onnx.TensorAnnotation"> & {
   /**
    * @generated from field: optional string tensor_name = 1;
    */
@@ -596,7 +593,7 @@ export declare const TensorAnnotationSchema: GenMessage<TensorAnnotation>;
 /**
  * @generated from message onnx.GraphProto
  */
-export declare type GraphProto = Message<'onnx.GraphProto'> & {
+export declare type GraphProto = Message<"onnx.GraphProto"> & {
   /**
    * @generated from field: repeated onnx.NodeProto node = 1;
    */
@@ -657,7 +654,7 @@ export declare const GraphProtoSchema: GenMessage<GraphProto>;
 /**
  * @generated from message onnx.TensorProto
  */
-export declare type TensorProto = Message<'onnx.TensorProto'> & {
+export declare type TensorProto = Message<"onnx.TensorProto"> & {
   /**
    * @generated from field: repeated int64 dims = 1;
    */
@@ -743,7 +740,7 @@ export declare const TensorProtoSchema: GenMessage<TensorProto>;
 /**
  * @generated from message onnx.TensorProto.Segment
  */
-export declare type TensorProto_Segment = Message<'onnx.TensorProto.Segment'> & {
+export declare type TensorProto_Segment = Message<"onnx.TensorProto.Segment"> & {
   /**
    * @generated from field: optional int64 begin = 1;
    */
@@ -939,7 +936,7 @@ export declare const TensorProto_DataLocationSchema: GenEnum<TensorProto_DataLoc
 /**
  * @generated from message onnx.SparseTensorProto
  */
-export declare type SparseTensorProto = Message<'onnx.SparseTensorProto'> & {
+export declare type SparseTensorProto = Message<"onnx.SparseTensorProto"> & {
   /**
    * @generated from field: optional onnx.TensorProto values = 1;
    */
@@ -965,7 +962,7 @@ export declare const SparseTensorProtoSchema: GenMessage<SparseTensorProto>;
 /**
  * @generated from message onnx.TensorShapeProto
  */
-export declare type TensorShapeProto = Message<'onnx.TensorShapeProto'> & {
+export declare type TensorShapeProto = Message<"onnx.TensorShapeProto"> & {
   /**
    * @generated from field: repeated onnx.TensorShapeProto.Dimension dim = 1;
    */
@@ -981,26 +978,23 @@ export declare const TensorShapeProtoSchema: GenMessage<TensorShapeProto>;
 /**
  * @generated from message onnx.TensorShapeProto.Dimension
  */
-export declare type TensorShapeProto_Dimension = Message<'onnx.TensorShapeProto.Dimension'> & {
+export declare type TensorShapeProto_Dimension = Message<"onnx.TensorShapeProto.Dimension"> & {
   /**
    * @generated from oneof onnx.TensorShapeProto.Dimension.value
    */
-  value:
-    | {
-        /**
-         * @generated from field: int64 dim_value = 1;
-         */
-        value: bigint;
-        case: 'dimValue';
-      }
-    | {
-        /**
-         * @generated from field: string dim_param = 2;
-         */
-        value: string;
-        case: 'dimParam';
-      }
-    | { case: undefined; value?: undefined };
+  value: {
+    /**
+     * @generated from field: int64 dim_value = 1;
+     */
+    value: bigint;
+    case: "dimValue";
+  } | {
+    /**
+     * @generated from field: string dim_param = 2;
+     */
+    value: string;
+    case: "dimParam";
+  } | { case: undefined; value?: undefined };
 
   /**
    * @generated from field: optional string denotation = 3;
@@ -1017,54 +1011,47 @@ export declare const TensorShapeProto_DimensionSchema: GenMessage<TensorShapePro
 /**
  * @generated from message onnx.TypeProto
  */
-export declare type TypeProto = Message<'onnx.TypeProto'> & {
+export declare type TypeProto = Message<"onnx.TypeProto"> & {
   /**
    * @generated from oneof onnx.TypeProto.value
    */
-  value:
-    | {
-        /**
-         * @generated from field: onnx.TypeProto.Tensor tensor_type = 1;
-         */
-        value: TypeProto_Tensor;
-        case: 'tensorType';
-      }
-    | {
-        /**
-         * @generated from field: onnx.TypeProto.Sequence sequence_type = 4;
-         */
-        value: TypeProto_Sequence;
-        case: 'sequenceType';
-      }
-    | {
-        /**
-         * @generated from field: onnx.TypeProto.Map map_type = 5;
-         */
-        value: TypeProto_Map;
-        case: 'mapType';
-      }
-    | {
-        /**
-         * @generated from field: onnx.TypeProto.Optional optional_type = 9;
-         */
-        value: TypeProto_Optional;
-        case: 'optionalType';
-      }
-    | {
-        /**
-         * @generated from field: onnx.TypeProto.SparseTensor sparse_tensor_type = 8;
-         */
-        value: TypeProto_SparseTensor;
-        case: 'sparseTensorType';
-      }
-    | {
-        /**
-         * @generated from field: onnx.TypeProto.Opaque opaque_type = 7;
-         */
-        value: TypeProto_Opaque;
-        case: 'opaqueType';
-      }
-    | { case: undefined; value?: undefined };
+  value: {
+    /**
+     * @generated from field: onnx.TypeProto.Tensor tensor_type = 1;
+     */
+    value: TypeProto_Tensor;
+    case: "tensorType";
+  } | {
+    /**
+     * @generated from field: onnx.TypeProto.Sequence sequence_type = 4;
+     */
+    value: TypeProto_Sequence;
+    case: "sequenceType";
+  } | {
+    /**
+     * @generated from field: onnx.TypeProto.Map map_type = 5;
+     */
+    value: TypeProto_Map;
+    case: "mapType";
+  } | {
+    /**
+     * @generated from field: onnx.TypeProto.Optional optional_type = 9;
+     */
+    value: TypeProto_Optional;
+    case: "optionalType";
+  } | {
+    /**
+     * @generated from field: onnx.TypeProto.SparseTensor sparse_tensor_type = 8;
+     */
+    value: TypeProto_SparseTensor;
+    case: "sparseTensorType";
+  } | {
+    /**
+     * @generated from field: onnx.TypeProto.Opaque opaque_type = 7;
+     */
+    value: TypeProto_Opaque;
+    case: "opaqueType";
+  } | { case: undefined; value?: undefined };
 
   /**
    * @generated from field: optional string denotation = 6;
@@ -1081,7 +1068,7 @@ export declare const TypeProtoSchema: GenMessage<TypeProto>;
 /**
  * @generated from message onnx.TypeProto.Tensor
  */
-export declare type TypeProto_Tensor = Message<'onnx.TypeProto.Tensor'> & {
+export declare type TypeProto_Tensor = Message<"onnx.TypeProto.Tensor"> & {
   /**
    * @generated from field: optional int32 elem_type = 1;
    */
@@ -1102,7 +1089,7 @@ export declare const TypeProto_TensorSchema: GenMessage<TypeProto_Tensor>;
 /**
  * @generated from message onnx.TypeProto.Sequence
  */
-export declare type TypeProto_Sequence = Message<'onnx.TypeProto.Sequence'> & {
+export declare type TypeProto_Sequence = Message<"onnx.TypeProto.Sequence"> & {
   /**
    * @generated from field: optional onnx.TypeProto elem_type = 1;
    */
@@ -1118,7 +1105,7 @@ export declare const TypeProto_SequenceSchema: GenMessage<TypeProto_Sequence>;
 /**
  * @generated from message onnx.TypeProto.Map
  */
-export declare type TypeProto_Map = Message<'onnx.TypeProto.Map'> & {
+export declare type TypeProto_Map = Message<"onnx.TypeProto.Map"> & {
   /**
    * @generated from field: optional int32 key_type = 1;
    */
@@ -1139,7 +1126,7 @@ export declare const TypeProto_MapSchema: GenMessage<TypeProto_Map>;
 /**
  * @generated from message onnx.TypeProto.Optional
  */
-export declare type TypeProto_Optional = Message<'onnx.TypeProto.Optional'> & {
+export declare type TypeProto_Optional = Message<"onnx.TypeProto.Optional"> & {
   /**
    * @generated from field: optional onnx.TypeProto elem_type = 1;
    */
@@ -1155,7 +1142,7 @@ export declare const TypeProto_OptionalSchema: GenMessage<TypeProto_Optional>;
 /**
  * @generated from message onnx.TypeProto.SparseTensor
  */
-export declare type TypeProto_SparseTensor = Message<'onnx.TypeProto.SparseTensor'> & {
+export declare type TypeProto_SparseTensor = Message<"onnx.TypeProto.SparseTensor"> & {
   /**
    * @generated from field: optional int32 elem_type = 1;
    */
@@ -1176,7 +1163,7 @@ export declare const TypeProto_SparseTensorSchema: GenMessage<TypeProto_SparseTe
 /**
  * @generated from message onnx.TypeProto.Opaque
  */
-export declare type TypeProto_Opaque = Message<'onnx.TypeProto.Opaque'> & {
+export declare type TypeProto_Opaque = Message<"onnx.TypeProto.Opaque"> & {
   /**
    * @generated from field: optional string domain = 1;
    */
@@ -1197,7 +1184,7 @@ export declare const TypeProto_OpaqueSchema: GenMessage<TypeProto_Opaque>;
 /**
  * @generated from message onnx.OperatorSetIdProto
  */
-export declare type OperatorSetIdProto = Message<'onnx.OperatorSetIdProto'> & {
+export declare type OperatorSetIdProto = Message<"onnx.OperatorSetIdProto"> & {
   /**
    * @generated from field: optional string domain = 1;
    */
@@ -1218,7 +1205,7 @@ export declare const OperatorSetIdProtoSchema: GenMessage<OperatorSetIdProto>;
 /**
  * @generated from message onnx.FunctionProto
  */
-export declare type FunctionProto = Message<'onnx.FunctionProto'> & {
+export declare type FunctionProto = Message<"onnx.FunctionProto"> & {
   /**
    * @generated from field: optional string name = 1;
    */
@@ -1390,3 +1377,4 @@ export enum OperatorStatus {
  * Describes the enum onnx.OperatorStatus.
  */
 export declare const OperatorStatusSchema: GenEnum<OperatorStatus>;
+
