@@ -43,14 +43,14 @@ export interface BufferResult {
   delete(): void;
 }
 
-/** @throws LLMOPT_PEER_MISSING */
+/** @throws LLMOPT_PACKAGE_MISSING */
 export async function loadGpuJs(): Promise<GpuJs> {
   try {
     const { default: library } = (await import('gpu.js')) as unknown as { default: GpuJs };
     return library;
   } catch (cause) {
     throw new LlmoptError(
-      'LLMOPT_PEER_MISSING',
+      'LLMOPT_PACKAGE_MISSING',
       `The gpu backend needs gpu.js, which cannot be loaded: ${firstLine(cause)}.`,
       {
         hint: 'Run "npm install gpu.js webgpu"; the README of @llmopt/core says how to leave out what they install besides.',

@@ -18,7 +18,7 @@ export async function openWebGpu({ GPU, WebGPUContext, WebGPUBufferResult }: Gpu
   open++;
   const context = await WebGPUContext.acquire().catch((cause) => {
     open--;
-    throw new LlmoptError('LLMOPT_GPU_UNAVAILABLE', `The GPU cannot be opened: ${cause.message}`, { cause });
+    throw new LlmoptError('LLMOPT_PROVIDER_MISSING', `The GPU cannot be opened: ${cause.message}`, { cause });
   });
   const { adapter, device } = context;
   const gpu = new GPU({ mode: 'webgpu' });
