@@ -39,6 +39,7 @@ export const errorCatalogue = {
   LLMOPT_PROVIDER_MISSING: 'A device or execution provider that was asked for is not there.',
   LLMOPT_GPU_FAILED: 'The GPU was lost, or did not do what it was told to.',
   LLMOPT_WORKER_DIED: 'A worker thread ended unexpectedly; the executable cannot be used any more.',
+  LLMOPT_CONFORMANCE: 'A backend or a kernel computes something else than the reference.',
   LLMOPT_NODE_VERSION: 'This Node.js version is too old.',
   LLMOPT_RESULT_INVALID: 'A benchmark result file does not follow the schema.',
   LLMOPT_BENCH_FAILED: 'An arm of the benchmark failed.',

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { randomModel } from '../../test/randomModel.ts';
 import type { Checkpoint } from '../checkpoint/checkpoint.ts';
 import { checkGraph } from '../graph/check.ts';
+import { randomModel } from '../testing/randomModel.ts';
 import { buildGraph } from './index.ts';
 
 const model = randomModel();
