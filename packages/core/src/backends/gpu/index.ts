@@ -37,7 +37,7 @@ const modes = ['auto', 'webgpu', 'webasm', 'cpu'] as const;
  * The GPU backend: every op as a gpu.js kernel, in float32; weights and KV cache stay on the device. Needs the packages `gpu.js` and, in
  * Node, `webgpu`, which are loaded by `compile`. Until then `settings` say which mode is asked for; from then on, which mode and device
  * are used.
- * @throws LLMOPT_OPTION_INVALID; `compile` throws LLMOPT_PACKAGE_MISSING, LLMOPT_GPU_UNAVAILABLE, LLMOPT_OUT_OF_MEMORY, LLMOPT_GPU_FAILED
+ * @throws LLMOPT_OPTION_INVALID; `compile` throws LLMOPT_PACKAGE_MISSING, LLMOPT_PROVIDER_MISSING, LLMOPT_OUT_OF_MEMORY, LLMOPT_GPU_FAILED
  */
 export function gpu(options: GpuOptions = {}): Backend {
   const { mode = 'auto' } = options;
@@ -66,7 +66,7 @@ async function openDevice(mode: NonNullable<GpuOptions['mode']>): Promise<Device
   const reason = await whyNoAdapter();
   if (!reason) return openWebGpu(library);
   if (mode === 'webgpu') {
-    throw new LlmoptError('LLMOPT_GPU_UNAVAILABLE', `There is no GPU to use: ${reason}.`, {
+    throw new LlmoptError('LLMOPT_PROVIDER_MISSING', `There is no GPU to use: ${reason}.`, {
       hint: 'Install a driver (on Linux one for Vulkan), or use mode "auto" or the wasm backend.',
     });
   }

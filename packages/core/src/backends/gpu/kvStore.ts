@@ -86,7 +86,7 @@ export function createKvStore(
       return 2 * layers * width * room.positions * room.slots * 4;
     },
     dispose() {
-      for (const memory of [...keys, ...values]) memory.destroy();
+      for (const memory of [...keys.splice(0), ...values.splice(0)]) memory.destroy();
     },
   };
 }

@@ -9,7 +9,7 @@ export interface GpuJs {
     readonly isWebAssemblySupported: boolean;
   };
   Input: new (value: Float32Array, size: number[]) => HostInput;
-  WebGPUContext: { acquire(): Promise<WebGpuContext> };
+  WebGPUContext: { acquire(): Promise<WebGpuContext>; destroy(): Promise<void> };
   WebGPUBufferResult: new (settings: {
     buffer: GPUBuffer;
     output: readonly number[];
@@ -60,18 +60,24 @@ export async function loadGpuJs(): Promise<GpuJs> {
   }
 }
 
+/** Whether `navigator.gpu` is this backend's doing: then nobody else in the process has a GPU device. */
+let provided = false;
+
+export const providesNavigatorGpu = () => provided;
+
 /**
  * Makes sure that `navigator.gpu` is there, where gpu.js looks for it; in Node it comes from the package `webgpu`.
  * @returns why there is no adapter; undefined when one answers
  */
 export async function whyNoAdapter(): Promise<string | undefined> {
-  if (!('gpu' in navigator)) {
-    try {
+  try {
+    if (!('gpu' in navigator)) {
       const { create } = await import('webgpu');
       Object.defineProperty(navigator, 'gpu', { value: create([]), configurable: true });
-    } catch (error) {
-      return `the package "webgpu" cannot be loaded: ${firstLine(error)}`;
+      provided = true;
     }
+  } catch (error) {
+    return `the package "webgpu" cannot be loaded: ${firstLine(error)}`;
   }
   try {
     return (await navigator.gpu.requestAdapter()) ? undefined : 'no WebGPU adapter answers';

@@ -31,14 +31,16 @@ export async function createRunner(
   const outputLengths = kernels.map(() => 0);
   const memories: Memory[] = [];
   const fixed = new Map(weights);
+  const columns: { tensor: GpuTensor; memory: Memory; of: (rows: BatchRows) => Int32Array }[] = [];
   let disposed = false;
   const dispose = () => {
     disposed = true;
     for (const memory of memories) memory.destroy();
     for (const kernel of kernels) kernel.destroy();
+    fixed.clear();
+    columns.length = 0;
   };
 
-  const columns: { tensor: GpuTensor; memory: Memory; of: (rows: BatchRows) => Int32Array }[] = [];
   try {
     for (const { tensor, make } of program.tables) {
       const numbers = make();

@@ -4,7 +4,7 @@ import type { GpuTensor } from './abi.ts';
 import type { Device, Memory, Operand } from './device/device.ts';
 
 // Numbers of a weight in JavaScript's memory at once, and the rows that a transposition keeps in the caches.
-const CHUNK = 2 ** 20;
+const CHUNK = 2 ** 18;
 const TILE = 32;
 
 export interface Weights {
@@ -24,6 +24,8 @@ export async function loadWeights(
   const operands = new Map<GpuTensor, Operand>();
   const dispose = () => {
     for (const memory of memories.values()) memory.destroy();
+    memories.clear();
+    operands.clear();
   };
   try {
     for (const [name, tensor] of params) {

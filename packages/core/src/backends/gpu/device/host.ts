@@ -16,7 +16,7 @@ export function openHost({ GPU, Input }: GpuJs, mode: 'webasm' | 'cpu'): Device 
     name: mode === 'webasm' ? 'WebAssembly on one thread' : 'JavaScript on one thread',
     fixedSizes: true,
     async allocate(length, _what, fill) {
-      const numbers = new Float32Array(length);
+      let numbers = new Float32Array(length);
       await fill?.(numbers);
       return {
         length,
@@ -29,7 +29,9 @@ export function openHost({ GPU, Input }: GpuJs, mode: 'webasm' | 'cpu'): Device 
             size,
           ),
         write: (data) => numbers.set(data),
-        destroy: () => {},
+        destroy() {
+          numbers = new Float32Array(0);
+        },
       };
     },
     copy(copies) {
@@ -54,6 +56,7 @@ export function openHost({ GPU, Input }: GpuJs, mode: 'webasm' | 'cpu'): Device 
         },
         destroy() {
           for (const kernel of kernels.values()) kernel.destroy();
+          kernels.clear();
         },
       };
     },

@@ -1,5 +1,5 @@
 import { LlmoptError } from '../../../errors.ts';
-import type { BufferResult, GpuJs, RunKernel } from '../library.ts';
+import { type BufferResult, type GpuJs, providesNavigatorGpu, type RunKernel } from '../library.ts';
 import type { Device, DeviceFailure, Memory, Operand } from './device.ts';
 import { kernelSettings } from './settings.ts';
 
@@ -11,9 +11,15 @@ const STORAGE = 128;
 
 const handleOf = (operand: Operand) => operand.handle as BufferResult;
 
-/** gpu.js on WebGPU. gpu.js keeps one GPU device per process, which outlives `dispose`. */
+let open = 0;
+
+/** gpu.js on WebGPU. All share the one GPU device that gpu.js keeps. */
 export async function openWebGpu({ GPU, WebGPUContext, WebGPUBufferResult }: GpuJs): Promise<Device> {
-  const context = await WebGPUContext.acquire();
+  open++;
+  const context = await WebGPUContext.acquire().catch((cause) => {
+    open--;
+    throw new LlmoptError('LLMOPT_PROVIDER_MISSING', `The GPU cannot be opened: ${cause.message}`, { cause });
+  });
   const { adapter, device } = context;
   const gpu = new GPU({ mode: 'webgpu' });
   let failure: DeviceFailure | undefined;
@@ -84,6 +90,10 @@ export async function openWebGpu({ GPU, WebGPUContext, WebGPUBufferResult }: Gpu
     async dispose() {
       device.removeEventListener('uncapturederror', onError);
       await gpu.destroy();
+      open--;
+      // A device keeps the memory of small buffers for others, until it is destroyed itself.
+      if (open === 0 && providesNavigatorGpu()) await WebGPUContext.destroy();
+      else if (failure?.kind !== 'lost') await settle(device);
     },
   };
 
@@ -123,6 +133,16 @@ async function createBuffer(device: GPUDevice, size: number, what: string, mappe
   const error = thrown ?? errors.find((found) => found !== null);
   if (error || !buffer) throw refuse(error);
   return buffer;
+}
+
+/** The memory of destroyed buffers is freed when work that was submitted later has ended. */
+async function settle(device: GPUDevice): Promise<void> {
+  const buffer = device.createBuffer({ size: 4, usage: MAP_READ | COPY_DST });
+  const encoder = device.createCommandEncoder();
+  encoder.clearBuffer(buffer);
+  device.queue.submit([encoder.finish()]);
+  await buffer.mapAsync(MAP_READ).catch(() => {});
+  buffer.destroy();
 }
 
 function isOutOfMemory(error: GPUError): boolean {
