@@ -1,13 +1,8 @@
-import { groupLinears, isOutputMajor } from '../src/backends/wasm/packing/groups.ts';
-import {
-  headInt8Layout,
-  packHeadInt8,
-  packInt8,
-  tileInt8Layout,
-  tilePlace,
-} from '../src/backends/wasm/packing/layouts.ts';
+import { groupLinears } from '../src/backends/wasm/packing/groups.ts';
+import { headInt8Layout, packHeadInt8, tileInt8Layout } from '../src/backends/wasm/packing/layouts.ts';
 import { checkGraph } from '../src/graph/check.ts';
 import { type Graph, type Param, withParams } from '../src/graph/graph.ts';
+import { packInt8, tilePlace } from './packInt8.ts';
 
 /** The graph with the weights that the int8 mode really uses: quantised, and turned back into float32 by plain loops. */
 export async function quantizedGraph(graph: Graph): Promise<Graph> {
@@ -20,12 +15,13 @@ export async function quantizedGraph(graph: Graph): Promise<Graph> {
       read: async (rows) => (rows ? data.slice(rows[0] * width, rows[1] * width) : data),
     });
   };
+  const groups = groupLinears(graph, checkGraph(graph));
   for (const op of graph.ops) {
-    if (op.kind !== 'embed' && !(op.kind === 'linear' && isOutputMajor(op, graph))) continue;
+    if (op.kind !== 'embed' && !(op.kind === 'linear' && !groups.has(op))) continue;
     const param = graph.params.get(op.params.weight)!;
     replace(op.params.weight, param.shape, throughHead(await param.read(), param.shape as [number, number]));
   }
-  for (const group of new Set(groupLinears(graph, checkGraph(graph)).values())) {
+  for (const group of new Set(groups.values())) {
     const weights = await Promise.all(group.ops.map((op) => graph.params.get(op.params.weight)!.read()));
     const all = new Float32Array(group.outputs * group.inputs);
     let at = 0;

@@ -9,4 +9,5 @@ export type { ElementType, MetadataType } from './gguf/types.ts';
 export { type ModelToWrite, type TensorToWrite, type WriteOptions, writeGguf } from './gguf/write.ts';
 export { type CatalogEntry, catalog, type HubFile } from './hub/catalog.ts';
 export { type ResolveOptions, resolveModel } from './hub/resolve.ts';
+export type { Metadata, NumberList } from './metadata.ts';
 export type { WritableType } from './quantize/encode.ts';

@@ -8,8 +8,9 @@ import { type Compiled, compileSteps } from './compile.ts';
 import { control, sharedMilliseconds, TIMES_HEADER } from './control.ts';
 import { compileModule, type VectorBits } from './kernelModules.ts';
 import { kvBytes } from './lower/core.ts';
+import { groupLinears } from './packing/groups.ts';
 import type { KvPrecision, Precision } from './packing/sections.ts';
-import { startPool } from './pool.ts';
+import { createPool } from './pool.ts';
 import { createProfiler } from './profiler.ts';
 import { link, type Program } from './program.ts';
 import { loadWeights } from './weights.ts';
@@ -30,9 +31,16 @@ export async function compileWasm(graph: Graph, settings: WasmSettings, options:
   const arena = createArena();
   const { memory } = arena;
   const controlAt = arena.allocate(control.bytes, 'control');
-  const weights = await loadWeights(graph, arena, settings.precision, options);
-  const compiled = compileSteps(graph, weights, arena, settings, options);
-  const linked = link(compiled, arena, options.maxRows);
+  const groups = groupLinears(graph, infos);
+  const weights = await loadWeights(graph, groups, arena, settings, options);
+  const compiled = compileSteps({ graph, infos, groups, weights, arena }, settings, options);
+  const linked = link(compiled, arena, options.maxRows, settings.profile);
+  const { batch: batchPlaces, reach, activationsBytes } = compiled;
+  const weightsBytes = weights.byteLength;
+  const logitsPlaces = {
+    manyRows: compiled.manyRows.threads[0]!.values.get(graph.logits)!,
+    oneRow: compiled.oneRow.threads[0]!.values.get(graph.logits)!,
+  };
   const timesLength = settings.profile ? TIMES_HEADER + linked.cells.length : 0;
   const timesAt = arena.allocate(timesLength * 8, 'profile');
   const plain = { manyRows: linked.manyRows([]), oneRow: linked.oneRow([]) };
@@ -47,10 +55,10 @@ export async function compileWasm(graph: Graph, settings: WasmSettings, options:
     elementType: settings.kv,
   });
   const slotBytes = layers * 2 * kvBytes(options.contextLength, kvHeads, headDim, settings.kv);
-  const slotBases = new Int32Array(memory.buffer, compiled.batch.slotBases, options.slots);
+  const slotBases = new Int32Array(memory.buffer, batchPlaces.slotBases, options.slots);
   for (let slot = 0; slot < options.slots; slot++) slotBases[slot] = arena.allocate(slotBytes, `KV slot ${slot}`);
 
-  const pool = await startPool(
+  const pool = createPool(
     {
       memory,
       modules: linked.modules.map((module) => compileModule(module, settings.vectorBits)),
@@ -90,8 +98,7 @@ export async function compileWasm(graph: Graph, settings: WasmSettings, options:
       const { copy } = program.captures.get(name)!;
       values[name] = readCapture(memory, copy, rows.length, infos.get(name)!.kind === 'channels');
     }
-    const { values: places } = compiled[batch.tokens.length === 1 ? 'oneRow' : 'manyRows'].threads[0]!;
-    const logitsPlace = places.get(graph.logits)!;
+    const logitsPlace = logitsPlaces[batch.tokens.length === 1 ? 'oneRow' : 'manyRows'];
     // The logits' rows are padded to 64 bytes; vocabularies of real models need no padding, and then this is a view.
     const stride = logitsPlace.stride / 4;
     if (stride === vocabularySize || batch.logits.length <= 1) {
@@ -124,6 +131,7 @@ export async function compileWasm(graph: Graph, settings: WasmSettings, options:
         : plain[variant];
       state = 'running';
       try {
+        reach(Math.max(...lengths.values()));
         write(batch, program);
         const began = sharedMilliseconds();
         await pool.run(program);
@@ -138,8 +146,8 @@ export async function compileWasm(graph: Graph, settings: WasmSettings, options:
     memory() {
       const { reserved, committed, live } = kv.bytes();
       return {
-        weightsBytes: weights.byteLength,
-        activationsBytes: compiled.activationsBytes,
+        weightsBytes,
+        activationsBytes,
         kv: { reservedBytes: reserved, committedBytes: committed, liveBytes: live },
       };
     },

