@@ -48,7 +48,7 @@ async function run(args: readonly string[], env: Record<string, string> = {}) {
 
 describe('llmopt-bench backends', () => {
   it('has figures for what works, and the reason for what does not', async () => {
-    const args = ['backends', '--quality-tokens', '40', '--larosa-sparsity', '0.4'];
+    const args = ['backends', '--quality-tokens', '40'];
     const { cwd, code, stdout, stderr } = await run(args, without('onnxruntime-node'));
     expect({ code, stderr }).toMatchObject({ code: 0 });
     expect(await readdir(cwd)).toEqual(['backends.json']);
@@ -56,7 +56,7 @@ describe('llmopt-bench backends', () => {
     expect(result).toMatchObject({
       kind: 'backends',
       model: { name: 'tiny.gguf', architecture: 'llama' },
-      settings: { prompts: 4, runs: 2, maxNewTokens: 4, qualityTokens: 40, larosaSparsity: 0.4 },
+      settings: { prompts: 4, runs: 2, maxNewTokens: 4, qualityTokens: 40 },
     });
     const [int8, float32, onnx, gpu, reference] = result.backends;
     expect(onnx).toMatchObject({
@@ -65,20 +65,17 @@ describe('llmopt-bench backends', () => {
       reason: expect.stringContaining('npm install onnxruntime-node'),
     });
     expect(gpu).toMatchObject({ name: 'gpu', settings: { device: expect.any(String) } });
-    // All run the same sparse graph: float32 differs by rounding alone, int8 may keep other channels.
+    // Float32 differs from the reference by rounding alone.
     for (const [row, most] of [
-      [int8, 0.4],
-      [float32, 0.01],
-      [gpu, 0.01],
+      [int8, 0.05],
+      [float32, 1e-6],
+      [gpu, 1e-6],
     ] as const) {
+      expect(row && isMeasured(row) && row.runs.length).toBeGreaterThanOrEqual(2);
       expect(row && isMeasured(row) && row.quality?.klDivergence.mean).toBeLessThan(most);
     }
-    for (const row of result.backends.filter(isMeasured)) {
-      expect(row.runs.length).toBeGreaterThanOrEqual(2);
-      expect(row.runs[0]?.metrics).toHaveProperty(['larosa.skippedWeightShare']);
-    }
     expect(reference && isMeasured(reference) && reference.quality).toBeUndefined();
-    for (const text of ['wasm int8', 'wasm float32', 'gpu (', 'reference', 'The onnx backend needs', 'LaRoSA at 0.4']) {
+    for (const text of ['wasm int8', 'wasm float32', 'gpu (', 'reference', 'The onnx backend needs']) {
       expect(stdout).toContain(text);
     }
   }, 180_000);
