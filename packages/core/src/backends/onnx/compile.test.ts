@@ -3,11 +3,11 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { compile, forwardAlone, randomGraph } from '../../../test/backends.ts';
-import { randomModel } from '../../../test/randomModel.ts';
 import { writeTinyModel } from '../../../test/tinyModel.ts';
 import { contiguousKvCache } from '../../kv/contiguous.ts';
 import { createPipeline } from '../../pipeline/createPipeline.ts';
 import { definePlugin } from '../../plugin/plugin.ts';
+import { randomModel } from '../../testing/randomModel.ts';
 import { onnx } from './index.ts';
 import { loadRuntime } from './runtime.ts';
 
