@@ -36,6 +36,10 @@ export const channelsAboveZero = defineOp({
         return [{ kernel: 'channelsAboveZero', args }];
       },
     },
+    // 1n: float
+    onnx: (_op, build) => ({
+      channels: build.node('Cast', [build.node('Greater', [build.input('input'), build.floats(0)])], { to: 1n }),
+    }),
   },
 });
 
