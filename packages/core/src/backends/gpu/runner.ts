@@ -43,10 +43,12 @@ export async function createRunner(
 
   try {
     for (const { tensor, make } of program.tables) {
-      const numbers = make();
-      const memory = await device.allocate(numbers.length, 'a table', (target) => target.set(numbers));
+      const size = tensor.size as number[];
+      const memory = await device.allocate(lengthOf(size), `a table of ${size.join(' by ')}`, (target) =>
+        target.set(make()),
+      );
       memories.push(memory);
-      fixed.set(tensor, memory.view(tensor.size as number[]));
+      fixed.set(tensor, memory.view(size));
     }
     for (const name of ['tokens', 'slots', 'positions', 'logitRows'] as const) {
       const memory = await device.allocate(roundUp(maxRows), 'the batch');
