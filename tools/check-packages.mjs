@@ -81,7 +81,8 @@ try {
   await attempt(
     'npm install',
     'npm',
-    ['install', '--no-audit', '--no-fund', '--ignore-scripts', ...tarballs.values()],
+    // What the entry for tests needs beside them.
+    ['install', '--no-audit', '--no-fund', '--ignore-scripts', ...tarballs.values(), 'fast-check@4'],
     project,
   );
 
