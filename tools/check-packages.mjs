@@ -20,6 +20,13 @@ await using pipeline = await createPipeline({ model: process.argv[2], plugins: [
 const { usage } = await pipeline.generate('hello', { maxNewTokens: 8, ignoreEndToken: true });
 console.log(usage.outputTokens + ' tokens');
 `;
+// Nothing native is there, and nothing asked for it until the gpu backend is used.
+const gpuScript = `
+import { createPipeline } from '@llmopt/core';
+import { gpu } from '@llmopt/core/gpu';
+const { code } = await createPipeline({ model: process.argv[2], backend: gpu() }).catch((error) => error);
+console.log(code);
+`;
 
 /** Runs a command to its end; a failure becomes a problem instead of an exception. */
 async function attempt(what, command, args, cwd) {
@@ -103,6 +110,10 @@ try {
   const answer = await attempt('compose core and larosa', process.execPath, ['compose.mjs', model], project);
   if (answer && answer.trim() !== '8 tokens')
     problems.push(`compose core and larosa: expected 8 tokens, got ${answer}`);
+  await writeFile(path.join(project, 'gpu.mjs'), gpuScript);
+  const refusal = await attempt('the gpu backend without gpu.js', process.execPath, ['gpu.mjs', model], project);
+  if (refusal && refusal.trim() !== 'LLMOPT_PACKAGE_MISSING')
+    problems.push(`the gpu backend without gpu.js: expected LLMOPT_PACKAGE_MISSING, got ${refusal}`);
 } finally {
   await rm(project, { recursive: true, force: true });
 }
