@@ -30,7 +30,7 @@ export function sumLanes(v: v128): f32 {
 // With many rows, units of work are dealt out as threads ask for them, so that a thread whose core is slower does less. A call takes its
 // units from one of two counters and sets the other to 0, for the next call: all threads have met at a barrier before each. With few
 // rows, whose time is that of memory, each thread takes one run of units: memory streams best so.
-const DEALT_ROWS: i32 = 16;
+export const DEALT_ROWS: i32 = 16;
 
 /** The counter to take units from; 0 for runs. */
 // @ts-ignore: decorator

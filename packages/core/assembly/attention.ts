@@ -1,14 +1,21 @@
+import { DEALT_ROWS, dealer, firstUnit, float, int, nextUnit, ptr } from './args';
+import { mix, mixTwo, partialScores, partialScoresTwo, scaleWeights, softmaxUnscaled, sumEach } from './attentionRun';
 import { exp4 } from './exp';
-import { dealer, firstUnit, float, int, nextUnit, ptr, sumLanes } from './args';
-import { BLOCK, runBytes, scaleOf } from './kv';
+import { BLOCK, runBytes, scaleOf, writePosition } from './kv';
 
-// Rows that go through a run of keys or values together, while it is in the first-level cache.
-const GROUP: i32 = 8;
+// The positions of a row are taken in chunks. Of each chunk and head comes a part, [headDim + 2] float32: the values weighted by
+// e^(score - largest), largest, and the sum of these weights. Parts are merged in the order of the chunks. How long a chunk is depends
+// on the length of the row alone, and one thread computes a part: so the bits do not depend on the number of threads or rows.
+const SHORTEST_CHUNK: i32 = 32;
+const MOST_CHUNKS: i32 = 8;
+// Rows, or heads of a row, that go through a run of keys or values together, while it is in the first-level cache.
+const LANES: i32 = 8;
+const PARTIAL: usize = 256;
 
-// One thread computes one head of a row, over all positions in order: the sums do not depend on the number of threads or rows.
-// words: rows*, slots*, positions*, slotBases*, layerOffset, valuesOffset, kvHeads, headDim, query, queryStride, output, outputStride,
-//        heads, scale, scores, scoresStride, counter*, next counter* (0: none)
-// Scores of a thread: 8 rows of float32 per position, with room for 8 more, scoresStride bytes apart; then 128 bytes of partial sums.
+// words: 0 rows*, slots*, positions*, slotBases*, layerOffset, valuesOffset, kvHeads, headDim, 8 query, queryStride, output,
+//        outputStride, 12 heads, scale, scratch, scratchStride (of a thread), 16 scoresStride, partBytes, parts, partsStride (of a row),
+//        20 counter*, next counter* (0: none), key, value (0: already in the cache)
+// Scratch of a thread: 8 times the scores of a chunk, with room for 8 more; 256 bytes of partial sums; 16 parts.
 export function attention(args: usize, thread: i32, threads: i32): void {
   attend<f32>(args, thread, threads);
 }
@@ -19,88 +26,204 @@ export function attentionInt16(args: usize, thread: i32, threads: i32): void {
 
 function attend<T>(args: usize, thread: i32, threads: i32): void {
   const rows = load<i32>(ptr(args, 0));
-  const heads = int(args, 12);
-  const counter = dealer(ptr(args, 16), ptr(args, 17), rows);
-  // Few rows are most likely of different slots, and go row by row, so that threads share no keys and values; many are of a prompt.
-  const size = counter ? GROUP : 1;
-  const groups = (rows + size - 1) / size;
-  const units = groups * heads;
+  const counter = dealer(ptr(args, 20), ptr(args, 21), rows);
+  if (rows < DEALT_ROWS) return partsOfFewRows<T>(args, rows, thread, threads);
+  // Many rows are of a prompt: neighbours share their keys and values.
+  const groups = (rows + LANES - 1) / LANES;
+  const units = groups * int(args, 12);
   let unit = firstUnit(counter, units, thread, threads);
   while (unit < units) {
-    const head = counter ? unit / groups : unit % heads;
-    const first = (counter ? unit % groups : unit / heads) * size;
-    const end = min<i32>(first + size, rows);
+    const first = (unit % groups) * LANES;
+    const end = min<i32>(first + LANES, rows);
     for (let from = first, to = first; from < end; from = to) {
-      for (to = from + 1; to < end && slotOf(args, to) == slotOf(args, from); ) to++;
-      groupOfRows<T>(args, from, to, head, thread);
+      const chunk = chunkOf(lengthOf(args, from));
+      for (to = from + 1; to < end && slotOf(args, to) == slotOf(args, from) && chunkOf(lengthOf(args, to)) == chunk; ) to++;
+      groupOfRows<T>(args, from, to, chunk, unit / groups, thread);
     }
     unit = nextUnit(counter, unit, units, thread, threads);
   }
 }
 
-function groupOfRows<T>(args: usize, from: i32, to: i32, head: i32, thread: i32): void {
+/** Positions per chunk for a row that sees so many. */
+function chunkOf(length: i32): i32 {
+  let chunk = SHORTEST_CHUNK;
+  while (chunk * MOST_CHUNKS < length) chunk <<= 1;
+  return chunk;
+}
+
+/** Rows that follow one another in a slot; a head of theirs. */
+function groupOfRows<T>(args: usize, from: i32, to: i32, chunk: i32, head: i32, thread: i32): void {
+  const partBytes = ptr(args, 17);
+  const whole = ptr(args, 14) + <usize>thread * ptr(args, 15) + ptr(args, 16) * LANES + PARTIAL;
+  const part = whole + partBytes * LANES;
+  const length = lengthOf(args, from);
+  const longest = length + to - from - 1;
+  const query = ptr(args, 8) + <usize>from * ptr(args, 9) + <usize>head * (ptr(args, 7) << 2);
+  const kvHead = head / (int(args, 12) / int(args, 6));
+  for (let first = 0; first < longest; first += chunk) {
+    const target = first == 0 ? whole : part;
+    partsOfLanes<T>(args, from, kvHead, first, chunk, to - from, query, ptr(args, 9), length, 1, target, partBytes, thread);
+    for (let lane: usize = 0; first > 0 && lane < <usize>(to - from); lane++) {
+      if (length + <i32>lane > first) merge(whole + lane * partBytes, part + lane * partBytes, ptr(args, 7));
+    }
+  }
+  for (let row = from; row < to; row++) finish(args, row, head, whole + <usize>(row - from) * partBytes);
+}
+
+// Few rows are most likely of different slots. Heads that share keys and values go together; threads divide chunks and KV heads.
+function partsOfFewRows<T>(args: usize, rows: i32, thread: i32, threads: i32): void {
+  const kvHeads = int(args, 6);
+  let units = 0;
+  for (let row = 0; row < rows; row++) units += chunksOf(lengthOf(args, row)) * kvHeads;
+  const end = (units * (thread + 1)) / threads;
+  let unit = (units * thread) / threads;
+  let firstOfRow = 0;
+  for (let row = 0; row < rows && unit < end; row++) {
+    const ofRow = chunksOf(lengthOf(args, row)) * kvHeads;
+    for (; unit < min<i32>(end, firstOfRow + ofRow); unit++) {
+      const inRow = unit - firstOfRow;
+      partsOfChunk<T>(args, row, inRow / kvHeads, inRow % kvHeads, inRow >= ofRow - kvHeads, thread);
+    }
+    firstOfRow += ofRow;
+  }
+}
+
+function chunksOf(length: i32): i32 {
+  const chunk = chunkOf(length);
+  return (length + chunk - 1) / chunk;
+}
+
+function partsOfChunk<T>(args: usize, row: i32, number: i32, kvHead: i32, last: bool, thread: i32): void {
+  const headBytes = ptr(args, 7) << 2;
+  const partBytes = ptr(args, 17);
+  const heads = int(args, 12);
+  const shared = heads / int(args, 6);
+  const length = lengthOf(args, row);
+  const chunk = chunkOf(length);
+  if (last && ptr(args, 22)) {
+    const at = <usize>kvHead * headBytes;
+    const run = runOf<T>(args, row, kvHead, length - 1);
+    writePosition<T>(run, run + ptr(args, 5), length - 1, ptr(args, 22) + at, ptr(args, 23) + at, ptr(args, 7));
+  }
+  for (let lane = 0; lane < shared; lane += LANES) {
+    const head = <usize>(kvHead * shared + lane);
+    const lanes = min<i32>(LANES, shared - lane);
+    const query = ptr(args, 8) + <usize>row * ptr(args, 9) + head * headBytes;
+    const part = partOf(args, row, number, <i32>head);
+    partsOfLanes<T>(args, row, kvHead, number * chunk, chunk, lanes, query, headBytes, length, 0, part, partBytes, thread);
+  }
+}
+
+/** Merges the parts of few rows; threads divide the rows. The words of attention. */
+export function attentionMerge(args: usize, thread: i32, threads: i32): void {
+  const rows = load<i32>(ptr(args, 0));
+  if (rows >= DEALT_ROWS) return;
+  const whole = ptr(args, 14) + <usize>thread * ptr(args, 15) + ptr(args, 16) * LANES + PARTIAL;
+  for (let row = thread; row < rows; row += threads) {
+    const chunks = chunksOf(lengthOf(args, row));
+    for (let head = 0; head < int(args, 12); head++) {
+      memory.copy(whole, partOf(args, row, 0, head), ptr(args, 17));
+      for (let number = 1; number < chunks; number++) merge(whole, partOf(args, row, number, head), ptr(args, 7));
+      finish(args, row, head, whole);
+    }
+  }
+}
+
+// The parts of one chunk. A lane is a row or a head; its query lies `queryStep` bytes behind that of the lane before, and it sees
+// `lengthStep` positions more. A lane that sees nothing of the chunk has no part.
+function partsOfLanes<T>(
+  args: usize,
+  row: i32,
+  kvHead: i32,
+  first: i32,
+  chunk: i32,
+  lanes: i32,
+  query: usize,
+  queryStep: usize,
+  length: i32,
+  lengthStep: i32,
+  part: usize,
+  partStep: usize,
+  thread: i32,
+): void {
   const headDim = ptr(args, 7);
   const block = runBytes<T>(headDim) * ptr(args, 6);
   const scale = f32x4.splat(float(args, 13));
-  const stride = ptr(args, 15);
-  const scores = ptr(args, 14) + <usize>thread * (stride * GROUP + 128);
-  const partial = scores + stride * GROUP;
-  const inSlot = ptr(args, 4) + <usize>(head / (int(args, 12) / int(args, 6))) * runBytes<T>(headDim);
-  let longest = 0;
-  for (let row = from; row < to; row++) longest = max<i32>(longest, lengthOf(args, row));
-  for (let first = 0; first < longest; first += <i32>BLOCK) {
-    for (let row = from; row < to; row++) {
-      const query = ptr(args, 8) + <usize>row * ptr(args, 9) + (<usize>head * headDim << 2);
-      const last = min<i32>(lengthOf(args, row), first + <i32>BLOCK);
-      const run = slotOf(args, row) + inSlot + (<usize>first / BLOCK) * block;
-      const rowScores = scores + <usize>(row - from) * stride;
-      for (let position = first; position < last; position += 4) {
-        partialScores<T>(query, run + (<usize>position % BLOCK) * headDim * sizeof<T>(), headDim, partial);
-        let score = f32x4.mul(sumEach(partial), scale);
-        if (isInteger<T>()) score = f32x4.mul(score, v128.load(scaleOf<T>(run, headDim, position)));
-        v128.store(rowScores + (<usize>position << 2), score);
+  const stride = ptr(args, 16);
+  const scores = ptr(args, 14) + <usize>thread * ptr(args, 15);
+  const partial = scores + stride * LANES;
+  const end = min<i32>(length + (lanes - 1) * lengthStep, first + chunk);
+  let run = runOf<T>(args, row, kvHead, first);
+  for (let from = first; from < end; from += <i32>BLOCK, run += block) {
+    for (let lane = 0; lane < lanes; lane += 2) {
+      const two = lane + 1 < lanes;
+      // What a lane does not see is dropped later.
+      const last = min<i32>(length + (lane + i32(two)) * lengthStep, from + <i32>BLOCK);
+      const laneQuery = query + <usize>lane * queryStep;
+      const laneScores = scores + <usize>lane * stride - (<usize>first << 2);
+      for (let position = from; position < last; position += 4) {
+        const key = run + (<usize>position % BLOCK) * headDim * sizeof<T>();
+        const keyScale = isInteger<T>() ? f32x4.mul(scale, v128.load(scaleOf<T>(run, headDim, position))) : scale;
+        const to = laneScores + (<usize>position << 2);
+        if (two) {
+          partialScoresTwo<T>(laneQuery, laneQuery + queryStep, key, headDim, partial);
+          v128.store(to + stride, f32x4.mul(sumEach(partial + 128), keyScale));
+        } else partialScores<T>(laneQuery, key, headDim, partial);
+        v128.store(to, f32x4.mul(sumEach(partial), keyScale));
       }
     }
   }
-  for (let row = from; row < to; row++) {
-    const sum = softmaxUnscaled(scores + <usize>(row - from) * stride, lengthOf(args, row));
-    store<f32>(partial + (<usize>(row - from) << 2), <f32>1 / sum);
-    memory.fill(outputOf(args, row, head), 0, headDim << 2);
+  for (let lane = 0; lane < lanes; lane++) {
+    const count = min<i32>(length + lane * lengthStep - first, chunk);
+    if (count <= 0) continue;
+    const to = part + <usize>lane * partStep;
+    for (let i: usize = 0; i < headDim << 2; i += 16) v128.store(to + i, f32x4.splat(0));
+    softmaxUnscaled(scores + <usize>lane * stride, count, to + (headDim << 2));
   }
-  for (let first = 0; first < longest; first += <i32>BLOCK) {
-    for (let row = from; row < to; row++) {
-      const count = min<i32>(lengthOf(args, row) - first, <i32>BLOCK);
+  run = runOf<T>(args, row, kvHead, first) + ptr(args, 5);
+  for (let from = first; from < end; from += <i32>BLOCK, run += block) {
+    for (let lane = 0; lane < lanes; lane++) {
+      const count = min<i32>(length + lane * lengthStep - from, <i32>BLOCK);
       if (count <= 0) continue;
-      const run = slotOf(args, row) + inSlot + ptr(args, 5) + (<usize>first / BLOCK) * block;
-      const weights = scores + <usize>(row - from) * stride + (<usize>first << 2);
+      const weights = scores + <usize>lane * stride + (<usize>(from - first) << 2);
+      const to = part + <usize>lane * partStep;
       if (isInteger<T>()) scaleWeights(weights, scaleOf<T>(run, headDim, 0));
-      const output = outputOf(args, row, head);
-      // The next row goes with this one where it reads the same values, all 16 of them.
-      const pairs = count == <i32>BLOCK && row + 1 < to && slotOf(args, row + 1) == slotOf(args, row);
-      if (pairs && lengthOf(args, row + 1) - first >= <i32>BLOCK) {
+      // The next lane goes with this one where both use all 16 values.
+      if (lane + 1 < lanes && count == <i32>BLOCK) {
         if (isInteger<T>()) scaleWeights(weights + stride, scaleOf<T>(run, headDim, 0));
-        mixTwo<T>(weights, weights + stride, run, headDim, output, outputOf(args, row + 1, head));
-        row++;
-      } else mix<T>(weights, count, run, headDim, output, 0);
+        mixTwo<T>(weights, weights + stride, run, headDim, to, to + partStep);
+        lane++;
+      } else mix<T>(weights, count, run, headDim, to, 0);
     }
   }
-  for (let row = from; row < to; row++) {
-    const factor = v128.load32_splat(partial + (<usize>(row - from) << 2));
-    const output = outputOf(args, row, head);
-    for (let i: usize = 0; i < headDim << 2; i += 16) v128.store(output + i, f32x4.mul(v128.load(output + i), factor));
+}
+
+/** Adds a part to another, whose chunks come before. There is room for whole pairs of vectors. */
+function merge(into: usize, part: usize, headDim: usize): void {
+  const at = headDim << 2;
+  const before = load<f32>(into + at);
+  const now = load<f32>(part + at);
+  const largest = max<f32>(before, now);
+  const factors = exp4(f32x4.sub(f32x4.replace_lane(f32x4.splat(now), 0, before), f32x4.splat(largest)));
+  const keep = i32x4.shuffle(factors, factors, 0, 0, 0, 0);
+  const take = i32x4.shuffle(factors, factors, 1, 1, 1, 1);
+  const sum = load<f32>(into + at, 4) * f32x4.extract_lane(keep, 0) + load<f32>(part + at, 4) * f32x4.extract_lane(take, 0);
+  for (let i: usize = 0; i < at; i += 32) {
+    const a = f32x4.relaxed_madd(v128.load(part + i), take, f32x4.mul(v128.load(into + i), keep));
+    const b = f32x4.relaxed_madd(v128.load(part + i, 16), take, f32x4.mul(v128.load(into + i, 16), keep));
+    v128.store(into + i, a);
+    v128.store(into + i, b, 16);
   }
+  store<f32>(into + at, largest);
+  store<f32>(into + at, sum, 4);
 }
 
-/** Sixteen weights times the scales of their positions; what lies behind the last position is not used. */
-function scaleWeights(weights: usize, scales: usize): void {
-  for (let i: usize = 0; i < 64; i += 16) v128.store(weights + i, f32x4.mul(v128.load(weights + i), v128.load(scales + i)));
-}
-
-/** Four numbers of type T as float32. */
-// @ts-ignore: decorator
-@inline
-function four<T>(at: usize): v128 {
-  return isInteger<T>() ? f32x4.convert_i32x4_s(v128.load16x4_s(at)) : v128.load(at);
+/** The output of a head: its values over its sum. */
+function finish(args: usize, row: i32, head: i32, whole: usize): void {
+  const bytes = ptr(args, 7) << 2;
+  const factor = f32x4.splat(<f32>1 / load<f32>(whole + bytes, 4));
+  const output = ptr(args, 10) + <usize>row * ptr(args, 11) + <usize>head * bytes;
+  for (let i: usize = 0; i < bytes; i += 16) v128.store(output + i, f32x4.mul(v128.load(whole + i), factor));
 }
 
 // @ts-ignore: decorator
@@ -115,218 +238,16 @@ function slotOf(args: usize, row: i32): usize {
   return ptr(ptr(args, 3), load<u32>(ptr(args, 1) + (<usize>row << 2)));
 }
 
+/** The run of keys that a position of a row's slot is in. */
 // @ts-ignore: decorator
 @inline
-function outputOf(args: usize, row: i32, head: i32): usize {
-  return ptr(args, 10) + <usize>row * ptr(args, 11) + <usize>head * (ptr(args, 7) << 2);
+function runOf<T>(args: usize, row: i32, kvHead: i32, position: i32): usize {
+  const number = (<usize>position / BLOCK) * ptr(args, 6) + <usize>kvHead;
+  return slotOf(args, row) + ptr(args, 4) + number * runBytes<T>(ptr(args, 7));
 }
 
-// Products of a query with the keys of 4 positions, each as 8 partial sums. Positions behind the last are computed and dropped.
-function partialScores<T>(query: usize, key: usize, headDim: usize, to: usize): void {
-  let a0 = f32x4.splat(0);
-  let a1 = a0;
-  let b0 = a0;
-  let b1 = a0;
-  let c0 = a0;
-  let c1 = a0;
-  let d0 = a0;
-  let d1 = a0;
-  const bytes = headDim * sizeof<T>();
-  let second = key + bytes;
-  let third = second + bytes;
-  let fourth = third + bytes;
-  const step = 4 * sizeof<T>();
-  for (const end = query + ((headDim & ~7) << 2); query < end; query += 32) {
-    const q0 = v128.load(query);
-    const q1 = v128.load(query, 16);
-    a0 = f32x4.relaxed_madd(q0, four<T>(key), a0);
-    a1 = f32x4.relaxed_madd(q1, four<T>(key + step), a1);
-    b0 = f32x4.relaxed_madd(q0, four<T>(second), b0);
-    b1 = f32x4.relaxed_madd(q1, four<T>(second + step), b1);
-    c0 = f32x4.relaxed_madd(q0, four<T>(third), c0);
-    c1 = f32x4.relaxed_madd(q1, four<T>(third + step), c1);
-    d0 = f32x4.relaxed_madd(q0, four<T>(fourth), d0);
-    d1 = f32x4.relaxed_madd(q1, four<T>(fourth + step), d1);
-    key += 2 * step;
-    second += 2 * step;
-    third += 2 * step;
-    fourth += 2 * step;
-  }
-  v128.store(to, a0);
-  v128.store(to, a1, 16);
-  v128.store(to, b0, 32);
-  v128.store(to, b1, 48);
-  v128.store(to, c0, 64);
-  v128.store(to, c1, 80);
-  v128.store(to, d0, 96);
-  v128.store(to, d1, 112);
-  if ((headDim & 7) == 0) return;
-  const q = v128.load(query);
-  v128.store(to, f32x4.relaxed_madd(q, four<T>(key), v128.load(to)));
-  v128.store(to, f32x4.relaxed_madd(q, four<T>(second), v128.load(to, 32)), 32);
-  v128.store(to, f32x4.relaxed_madd(q, four<T>(third), v128.load(to, 64)), 64);
-  v128.store(to, f32x4.relaxed_madd(q, four<T>(fourth), v128.load(to, 96)), 96);
-}
-
-/** The sums of four times 8 numbers. */
 // @ts-ignore: decorator
 @inline
-function sumEach(from: usize): v128 {
-  const a = f32x4.add(v128.load(from), v128.load(from, 16));
-  const b = f32x4.add(v128.load(from, 32), v128.load(from, 48));
-  const c = f32x4.add(v128.load(from, 64), v128.load(from, 80));
-  const d = f32x4.add(v128.load(from, 96), v128.load(from, 112));
-  const ab = f32x4.add(i32x4.shuffle(a, b, 0, 4, 1, 5), i32x4.shuffle(a, b, 2, 6, 3, 7));
-  const cd = f32x4.add(i32x4.shuffle(c, d, 0, 4, 1, 5), i32x4.shuffle(c, d, 2, 6, 3, 7));
-  return f32x4.add(i32x4.shuffle(ab, cd, 0, 1, 4, 5), i32x4.shuffle(ab, cd, 2, 3, 6, 7));
-}
-
-/** scores := e^(score - largest); returns their sum. */
-function softmaxUnscaled(scores: usize, length: i32): f32 {
-  const end = <usize>length << 2;
-  const padded = (end + 31) & ~31;
-  // -Infinity behind the length adds nothing.
-  for (let i = end; i < padded; i += 4) store<f32>(scores + i, -Infinity);
-  let largest = f32x4.splat(-Infinity);
-  for (let i: usize = 0; i < padded; i += 16) largest = f32x4.pmax(largest, v128.load(scores + i));
-  const most = max<f32>(
-    max<f32>(f32x4.extract_lane(largest, 0), f32x4.extract_lane(largest, 1)),
-    max<f32>(f32x4.extract_lane(largest, 2), f32x4.extract_lane(largest, 3)),
-  );
-  const shift = f32x4.splat(most);
-  for (let i: usize = 0; i < padded; i += 32) {
-    const a = exp4(f32x4.sub(v128.load(scores + i), shift));
-    const b = exp4(f32x4.sub(v128.load(scores + i, 16), shift));
-    v128.store(scores + i, a);
-    v128.store(scores + i, b, 16);
-  }
-  let sums = f32x4.splat(0);
-  for (let i: usize = 0; i < padded; i += 16) sums = f32x4.add(sums, v128.load(scores + i));
-  return sumLanes(sums);
-}
-
-// Adds the values of some positions, weighted, to the output, from number `from` of the head on: 32 at a time, then 4.
-function mix<T>(weights: usize, count: i32, values: usize, headDim: usize, output: usize, from: usize): void {
-  const end = weights + (<usize>count << 2);
-  const bytes = headDim * sizeof<T>();
-  const step = 4 * sizeof<T>();
-  let i = from;
-  for (; i + 32 <= headDim; i += 32) {
-    const to = output + (i << 2);
-    let a0 = v128.load(to);
-    let a1 = v128.load(to, 16);
-    let a2 = v128.load(to, 32);
-    let a3 = v128.load(to, 48);
-    let a4 = v128.load(to, 64);
-    let a5 = v128.load(to, 80);
-    let a6 = v128.load(to, 96);
-    let a7 = v128.load(to, 112);
-    let value = values + i * sizeof<T>();
-    for (let at = weights; at < end; at += 4) {
-      const w = v128.load32_splat(at);
-      a0 = f32x4.relaxed_madd(w, four<T>(value), a0);
-      a1 = f32x4.relaxed_madd(w, four<T>(value + step), a1);
-      a2 = f32x4.relaxed_madd(w, four<T>(value + 2 * step), a2);
-      a3 = f32x4.relaxed_madd(w, four<T>(value + 3 * step), a3);
-      a4 = f32x4.relaxed_madd(w, four<T>(value + 4 * step), a4);
-      a5 = f32x4.relaxed_madd(w, four<T>(value + 5 * step), a5);
-      a6 = f32x4.relaxed_madd(w, four<T>(value + 6 * step), a6);
-      a7 = f32x4.relaxed_madd(w, four<T>(value + 7 * step), a7);
-      value += bytes;
-    }
-    v128.store(to, a0);
-    v128.store(to, a1, 16);
-    v128.store(to, a2, 32);
-    v128.store(to, a3, 48);
-    v128.store(to, a4, 64);
-    v128.store(to, a5, 80);
-    v128.store(to, a6, 96);
-    v128.store(to, a7, 112);
-  }
-  for (; i < headDim; i += 4) {
-    const to = output + (i << 2);
-    let a = v128.load(to);
-    let value = values + i * sizeof<T>();
-    for (let at = weights; at < end; at += 4) {
-      a = f32x4.relaxed_madd(v128.load32_splat(at), four<T>(value), a);
-      value += bytes;
-    }
-    v128.store(to, a);
-  }
-}
-
-// The same for two rows and 16 positions.
-function mixTwo<T>(weights: usize, others: usize, values: usize, headDim: usize, output: usize, other: usize): void {
-  const bytes = headDim * sizeof<T>();
-  const step = 4 * sizeof<T>();
-  let i: usize = 0;
-  for (; i + 32 <= headDim; i += 32) {
-    const first = output + (i << 2);
-    const second = other + (i << 2);
-    let a0 = v128.load(first);
-    let a1 = v128.load(first, 16);
-    let a2 = v128.load(first, 32);
-    let a3 = v128.load(first, 48);
-    let a4 = v128.load(first, 64);
-    let a5 = v128.load(first, 80);
-    let a6 = v128.load(first, 96);
-    let a7 = v128.load(first, 112);
-    let b0 = v128.load(second);
-    let b1 = v128.load(second, 16);
-    let b2 = v128.load(second, 32);
-    let b3 = v128.load(second, 48);
-    let b4 = v128.load(second, 64);
-    let b5 = v128.load(second, 80);
-    let b6 = v128.load(second, 96);
-    let b7 = v128.load(second, 112);
-    let value = values + i * sizeof<T>();
-    for (let at: usize = 0; at < BLOCK << 2; at += 4) {
-      const w = v128.load32_splat(weights + at);
-      const u = v128.load32_splat(others + at);
-      let x = four<T>(value);
-      let y = four<T>(value + 1 * step);
-      a0 = f32x4.relaxed_madd(w, x, a0);
-      a1 = f32x4.relaxed_madd(w, y, a1);
-      b0 = f32x4.relaxed_madd(u, x, b0);
-      b1 = f32x4.relaxed_madd(u, y, b1);
-      x = four<T>(value + 2 * step);
-      y = four<T>(value + 3 * step);
-      a2 = f32x4.relaxed_madd(w, x, a2);
-      a3 = f32x4.relaxed_madd(w, y, a3);
-      b2 = f32x4.relaxed_madd(u, x, b2);
-      b3 = f32x4.relaxed_madd(u, y, b3);
-      x = four<T>(value + 4 * step);
-      y = four<T>(value + 5 * step);
-      a4 = f32x4.relaxed_madd(w, x, a4);
-      a5 = f32x4.relaxed_madd(w, y, a5);
-      b4 = f32x4.relaxed_madd(u, x, b4);
-      b5 = f32x4.relaxed_madd(u, y, b5);
-      x = four<T>(value + 6 * step);
-      y = four<T>(value + 7 * step);
-      a6 = f32x4.relaxed_madd(w, x, a6);
-      a7 = f32x4.relaxed_madd(w, y, a7);
-      b6 = f32x4.relaxed_madd(u, x, b6);
-      b7 = f32x4.relaxed_madd(u, y, b7);
-      value += bytes;
-    }
-    v128.store(first, a0);
-    v128.store(first, a1, 16);
-    v128.store(first, a2, 32);
-    v128.store(first, a3, 48);
-    v128.store(first, a4, 64);
-    v128.store(first, a5, 80);
-    v128.store(first, a6, 96);
-    v128.store(first, a7, 112);
-    v128.store(second, b0);
-    v128.store(second, b1, 16);
-    v128.store(second, b2, 32);
-    v128.store(second, b3, 48);
-    v128.store(second, b4, 64);
-    v128.store(second, b5, 80);
-    v128.store(second, b6, 96);
-    v128.store(second, b7, 112);
-  }
-  if (i == headDim) return;
-  mix<T>(weights, <i32>BLOCK, values, headDim, output, i);
-  mix<T>(others, <i32>BLOCK, values, headDim, other, i);
+function partOf(args: usize, row: i32, chunk: i32, head: i32): usize {
+  return ptr(args, 18) + <usize>row * ptr(args, 19) + <usize>(chunk * int(args, 12) + head) * ptr(args, 17);
 }

@@ -1,5 +1,5 @@
 export { gelu, geluTanh, silu } from './act';
-export { attention, attentionInt16 } from './attention';
+export { attention, attentionInt16, attentionMerge } from './attention';
 export { barrier } from './barrier';
 export { add, copyRows, gatedSilu } from './elementwise';
 export { embedFloat32, embedInt8 } from './embed';

@@ -38,11 +38,17 @@ function writeRows<T>(args: usize, thread: i32, threads: i32): void {
     const value = ptr(args, 10) + <usize>row * ptr(args, 11);
     let run = ptr(ptr(args, 3), slot) + ptr(args, 4) + (position / BLOCK) * heads * runBytes<T>(headDim);
     for (let head: usize = 0; head < heads; head++) {
-      writeHead<T>(run, position, key + head * (headDim << 2), headDim);
-      writeHead<T>(run + ptr(args, 5), position, value + head * (headDim << 2), headDim);
+      const at = head * (headDim << 2);
+      writePosition<T>(run, run + ptr(args, 5), position, key + at, value + at, headDim);
       run += runBytes<T>(headDim);
     }
   }
+}
+
+/** One head's key and value, into the runs that its position is in. */
+export function writePosition<T>(keys: usize, values: usize, position: usize, key: usize, value: usize, headDim: usize): void {
+  writeHead<T>(keys, position, key, headDim);
+  writeHead<T>(values, position, value, headDim);
 }
 
 function writeHead<T>(run: usize, position: usize, from: usize, headDim: usize): void {

@@ -14,10 +14,14 @@ const isolated = (pattern: string) => ({
 const gpt2Words =
   "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\p{White_Space}\\p{L}\\p{N}]+|\\p{White_Space}+(?!\\P{White_Space})|\\p{White_Space}+";
 
+const qwen2Words =
+  "'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD]|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| ?[^\\p{White_Space}\\p{L}\\p{N}]+[\\r\\n]*|\\p{White_Space}*[\\r\\n]+|\\p{White_Space}+(?!\\P{White_Space})|\\p{White_Space}+";
+
 /** Word splitting by the names that GGUF files use; `White_Space`, since JavaScript's \s differs from it. */
 const preTokenizers: Readonly<Record<string, readonly object[]>> = {
   'gpt-2': [isolated(gpt2Words)],
   smollm: [isolated('\\p{N}'), isolated(gpt2Words)],
+  qwen2: [isolated(qwen2Words)],
 };
 
 export const knownPreTokenizers = Object.keys(preTokenizers);

@@ -65,8 +65,11 @@ export interface WasmLayout {
   readonly oneRow: boolean;
   /** Scratch that lasts for this op only; for a single row each thread has its own. */
   scratch(bytes: number): number;
-  /** Scratch that lasts for this op only, one range for all threads. */
-  commonScratch(bytes: number): number;
+  /**
+   * One range for all threads, the same for all who ask for one use and size: threads may read it until they arrive at the barrier
+   * behind the next split call.
+   */
+  commonScratch(use: string, bytes: number): number;
   /**
    * Addresses of two counters, for a call that deals out its work: its own, and the one that it sets to 0 for the next such call. Both 0
    * for a single row: there, each thread takes one run.

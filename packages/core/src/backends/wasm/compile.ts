@@ -110,7 +110,7 @@ function compileManyRows(shared: Shared, threads: number, maxRows: number): Vari
   const { places, byteLength } = placeValues(graph, infos, groups, maxRows);
   const base = arena.allocate(byteLength, 'values');
   const values = mapPlaces(places, () => base);
-  const steps = lowerAll(shared, values, { threads, maxRows, oneRow: false }, sharedScratch(arena));
+  const steps = lowerAll(shared, values, { threads, maxRows, oneRow: false }, commonRanges(arena));
   return { threads: [{ steps, values }] };
 }
 
@@ -125,13 +125,14 @@ function compileOneRow(shared: Shared, threads: number): Variant {
   const nextBarrier = (index: number) => barriers.find((barrier) => barrier > index) ?? Infinity;
   const { places, byteLength } = placeValues(graph, infos, groups, 1, nextBarrier);
   const common = arena.allocate(byteLength, 'values');
-  const commonScratch = replayed(sharedScratch(arena));
-  const sharedNames = new Set(graph.ops.filter(isSplit).flatMap((op) => Object.values<string>(op.outputs)));
+  const commonScratch = commonRanges(arena);
+  // The parts that threads make of attention are merged by each for itself.
+  const sharedOps = graph.ops.filter((op) => op.kind === 'linear');
+  const sharedNames = new Set(sharedOps.flatMap((op) => Object.values<string>(op.outputs)));
   return {
     threads: Array.from({ length: threads }, () => {
       const own = arena.allocate(byteLength, 'values');
       const values = mapPlaces(places, (name) => (sharedNames.has(name) ? common : own));
-      commonScratch.rewind();
       return { steps: lowerAll(shared, values, { threads, maxRows: 1, oneRow: true }, commonScratch), values };
     }),
   };
@@ -145,7 +146,7 @@ function lowerAll(
   { graph, infos, groups, weights, arena, tables, precision, kv, contextLength, batch, rowCount, counters }: Shared,
   values: ThreadSteps['values'],
   sizes: Pick<WasmLayout, 'threads' | 'maxRows' | 'oneRow'>,
-  commonScratch: Scratch,
+  commonScratch: WasmLayout['commonScratch'],
 ): Step[] {
   const scratch = sharedScratch(arena);
   let deals = 0;
@@ -157,7 +158,7 @@ function lowerAll(
     rows: (name) => (infos.get(name)!.rows === 'batch' ? rowCount : batch.logitCount),
     param: (name) => weights.vector(name),
     scratch: scratch.take,
-    commonScratch: commonScratch.take,
+    commonScratch,
     counters() {
       if (sizes.oneRow) return [0, 0];
       return deals++ % 2 === 0 ? counters : [counters[1], counters[0]];
@@ -224,7 +225,6 @@ function lowerAll(
     const members: readonly LinearOp[] = (op.kind === 'linear' && groups.get(op)?.ops) || [];
     if (members.length > 0 && members[0] !== op) continue;
     scratch.reset();
-    commonScratch.reset();
     const calls = lower(op);
     const produces = (members.length > 0 ? members : [op]).flatMap((member) => Object.values<string>(member.outputs));
     calls.forEach((call, i) => {
@@ -248,16 +248,11 @@ function withWork(calls: readonly WasmCall[], work: WasmWork): WasmCall[] {
 
 // One scratch for all ops of a list of calls: none outlives its op, and what threads make together is no scratch. Ranges are remembered, so that the n-th
 // request of an op gets the n-th range, grown by a new one where it is too small.
-interface Scratch {
-  /** A new op begins. */
-  reset(): void;
-  take(bytes: number): number;
-}
-
-function sharedScratch(arena: Arena): Scratch {
+function sharedScratch(arena: Arena) {
   const ranges: { start: number; bytes: number }[] = [];
   let used = 0;
   return {
+    /** A new op begins. */
     reset: () => {
       used = 0;
     },
@@ -274,19 +269,14 @@ function sharedScratch(arena: Arena): Scratch {
   };
 }
 
-/** Scratch that gives the same ranges again, in the same order, after each `rewind`. */
-function replayed(scratch: Scratch) {
-  const taken: number[] = [];
-  let next = 0;
-  return {
-    rewind: () => {
-      next = 0;
-    },
-    reset: scratch.reset,
-    take(bytes: number): number {
-      if (next === taken.length) taken.push(scratch.take(bytes));
-      return taken[next++]!;
-    },
+/** Ranges that all threads share, one per use and size. */
+function commonRanges(arena: Arena): WasmLayout['commonScratch'] {
+  const ranges = new Map<string, number>();
+  return (use, bytes) => {
+    const key = `${use} ${bytes}`;
+    const at = ranges.get(key) ?? arena.allocate(bytes, 'scratch');
+    ranges.set(key, at);
+    return at;
   };
 }
 

@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
 import { compile, forwardAlone, forwardPieces, type Piece, randomGraph } from '../../../test/backends.ts';
+import { withChannels } from '../../testing/channelsOp.ts';
 import { wasm } from './index.ts';
 
 // The invariance law: a row's logits are bit-identical whatever else is in the batch, for any chunking, for any number of
@@ -15,6 +16,8 @@ const scenario = fc.record({
   // Which sequence goes on, and by how many tokens; a batch ends at each 0.
   moves: fc.array(fc.record({ sequence: fc.nat(2), take: fc.nat(9) }), { minLength: 1, maxLength: 40 }),
   untied: fc.boolean(),
+  architecture: fc.constantFrom('llama' as const, 'phi2' as const, 'qwen2' as const),
+  channels: fc.boolean(),
 });
 
 it.each(['float32', 'int8'] as const)(
@@ -22,9 +25,10 @@ it.each(['float32', 'int8'] as const)(
   { timeout: 180_000 },
   async (precision) => {
     await fc.assert(
-      fc.asyncProperty(scenario, async ({ seed, threads, vectorBits, kv, lengths, moves, untied }) => {
+      fc.asyncProperty(scenario, async ({ seed, threads, vectorBits, kv, lengths, moves, channels, ...model }) => {
         // 72 inputs and 600 in the middle: no multiples of the tiles of 32.
-        const graph = randomGraph({ seed, untied, width: 72, headDim: 20, ffn: 600, context: 64 });
+        const dense = randomGraph({ seed, ...model, width: 72, headDim: 20, ffn: 600, context: 64 });
+        const graph = channels ? withChannels(dense) : dense;
         const sequences = lengths.map((length, s) => Array.from({ length }, (_, i) => (i * 13 + s * 31 + seed) % 101));
         const alone = await compile(wasm({ precision, kv, threads: 1, vectorBits: 128 }), graph);
         const together = await compile(wasm({ precision, kv, threads, vectorBits }), graph);
@@ -73,6 +77,29 @@ it.each(['float32', 'int8'] as const)(
       }),
       { numRuns: 40 },
     );
+  },
+);
+
+// Attention takes positions in chunks of 32, and in longer ones from position 256 on.
+it.each(['float32', 'int16'] as const)(
+  'a long sequence has the same bits in chunks of any size (keys and values in %s)',
+  { timeout: 120_000 },
+  async (kv) => {
+    const graph = randomGraph({ context: 640, layers: 1 });
+    const tokens = Array.from({ length: 600 }, (_, i) => (i * i + 3) % 101);
+    const runs: Buffer[] = [];
+    for (const { threads, chunk } of [
+      { threads: 1, chunk: 64 },
+      { threads: 2, chunk: 1 },
+      { threads: 3, chunk: 7 },
+      { threads: 2, chunk: 23 },
+    ]) {
+      const executable = await compile(wasm({ precision: 'float32', kv, threads }), graph, { maxRows: 64 });
+      const rows = await forwardAlone(executable, tokens, chunk);
+      await executable.dispose();
+      runs.push(Buffer.concat(rows.map((row) => new Uint8Array(row.buffer))));
+    }
+    for (const run of runs) expect(run.equals(runs[0]!)).toBe(true);
   },
 );
 

@@ -100,21 +100,46 @@ export function lowerAttention(op: AttentionOp, layout: WasmLayout, kv: KvPrecis
   const valuesOffset = kvBytes(layout.contextLength, op.kvHeads, op.headDim, kv);
   const layerOffset = op.layer * 2 * valuesOffset;
   const place = [rows, slots, positions, slotBases, layerOffset, valuesOffset, op.kvHeads, op.headDim];
-  const scoresStride = Math.ceil((layout.contextLength + 8) / 16) * 64;
-  return [
-    {
-      kernel: kv === 'int16' ? 'kvWriteInt16' : 'kvWrite',
-      args: [...place, key.pointer, key.stride, value.pointer, value.stride],
-    },
-    {
-      kernel: kv === 'int16' ? 'attentionInt16' : 'attention',
-      split: true,
-      args: [
-        ...[...place, query.pointer, query.stride, output.pointer, output.stride, op.heads, float32Bits(op.scale)],
-        ...[layout.scratch((scoresStride * 8 + 128) * layout.threads), scoresStride, ...layout.counters()],
-      ],
-    },
+  const { scoresStride, partBytes, scratchStride, partsStride, rowsOfParts } = attentionScratch(op, layout);
+  const words = [
+    ...[...place, query.pointer, query.stride, output.pointer, output.stride, op.heads, float32Bits(op.scale)],
+    ...[layout.scratch(scratchStride * layout.threads), scratchStride, scoresStride, partBytes],
+    ...[layout.commonScratch('attention', partsStride * rowsOfParts), partsStride, ...layout.counters()],
+    ...(layout.oneRow ? [key.pointer, value.pointer] : [0, 0]),
   ];
+  const suffix = kv === 'int16' ? 'Int16' : '';
+  const write: WasmCall = {
+    kernel: `kvWrite${suffix}`,
+    args: [...place, key.pointer, key.stride, value.pointer, value.stride],
+  };
+  return [
+    // A single row is written by the threads that read it.
+    ...(layout.oneRow ? [] : [write]),
+    { kernel: `attention${suffix}`, split: true, args: words },
+    { kernel: 'attentionMerge', args: words },
+  ];
+}
+
+// The numbers of assembly/attention.ts and args.ts.
+const SHORTEST_CHUNK = 32;
+const MOST_CHUNKS = 8;
+const LANES = 8;
+const PARTIAL_BYTES = 256;
+const DEALT_ROWS = 16;
+
+/** Sizes in bytes of what attention needs besides its inputs. */
+function attentionScratch({ headDim, heads }: AttentionOp, { contextLength, maxRows }: WasmLayout) {
+  let chunk = SHORTEST_CHUNK;
+  while (chunk * MOST_CHUNKS < contextLength) chunk *= 2;
+  const scoresStride = Math.ceil((chunk + 8) / 16) * 64;
+  const partBytes = Math.ceil((headDim + 2) / 16) * 64;
+  return {
+    scoresStride,
+    partBytes,
+    scratchStride: scoresStride * LANES + PARTIAL_BYTES + partBytes * LANES * 2,
+    partsStride: partBytes * heads * Math.min(MOST_CHUNKS, Math.ceil(contextLength / SHORTEST_CHUNK)),
+    rowsOfParts: Math.min(DEALT_ROWS - 1, maxRows),
+  };
 }
 
 /** Bytes of the keys, or of the values, of a layer and slot: blocks of 16 positions, in int16 with a scale per position and head. */

@@ -59,7 +59,7 @@ function oneRecordsRow({ ops, inputs, outputs }: LinearGroup, layout: WasmLayout
   const activations = quantizeRecordsCall(first, layout, channelScales, activationCap(inputs), recordBytes);
   const { quantized, offsets, count, scale } = activations;
   const partStride = recordBytes * 4 + 64;
-  const parts = layout.commonScratch(partStride * layout.threads);
+  const parts = layout.commonScratch('records', partStride * layout.threads);
   const bias = hasBias(ops) ? weight + packed.bias : 0;
   return [
     activations.call,
