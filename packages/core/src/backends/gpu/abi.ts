@@ -1,4 +1,4 @@
-import type { CustomOp, LinearOp, Op } from '../../ops/op.ts';
+import type { LinearOp, Op } from '../../ops/op.ts';
 
 /** A size that is known at compile time, or one that a batch has: its rows, those that want logits, the longest sequence's positions. */
 export type GpuExtent = number | 'batch' | 'logits' | 'positions';
@@ -70,6 +70,3 @@ export interface GpuKernel<O extends Op> {
    */
   linear?(linear: LinearOp, maker: O, layout: GpuLayout): readonly GpuCall[];
 }
-
-/** The kernels of a plugin's op. */
-export type GpuCustomKernel = GpuKernel<CustomOp>;

@@ -11,7 +11,6 @@ import { customKernel } from './program.ts';
 export type {
   GpuCall,
   GpuCube,
-  GpuCustomKernel,
   GpuExtent,
   GpuFunction,
   GpuKernel,
