@@ -21,7 +21,6 @@ await using pipeline = await createPipeline({ model: process.argv[2], plugins: [
 const { usage } = await pipeline.generate('hello', { maxNewTokens: 8, ignoreEndToken: true });
 console.log(usage.outputTokens + ' tokens');
 `;
-// Nothing native is there, and nothing asked for it until the gpu backend is used.
 
 /** Runs a command to its end and returns its output. */
 async function output(command, args, cwd) {

@@ -1,6 +1,6 @@
 import { buildGraph, type Executable, type Graph, mapOps, openGguf, reference } from '@llmopt/core';
-import { describe, expect, it } from 'vitest';
 import { gpu } from '@llmopt/core/gpu';
+import { describe, expect, it } from 'vitest';
 import { compile } from '../../core/test/backends.ts';
 import { noAdapter } from '../../core/test/gpu.ts';
 import { realModelPath } from '../../core/test/realModel/model.ts';
