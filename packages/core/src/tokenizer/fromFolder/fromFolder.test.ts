@@ -265,7 +265,7 @@ describe('tokenizerFrom, files', () => {
         for (const { at, value } of changes) {
           const { file, place } = places[at]!;
           const parent = place.slice(0, -1).reduce((node, key) => node?.[key], files[file]);
-          if (typeof parent === 'object' && parent !== null) parent[place.at(-1)!] = value;
+          if (typeof parent === 'object' && parent !== null) parent[place.at(-1)!] = structuredClone(value);
         }
         await Promise.all(names.map((name, file) => write(name, files[file])));
         const tokenizer = await open(folder).catch((error: unknown) => error);
