@@ -16,6 +16,7 @@ import { bytesOf, type Sequence, sequences } from './sequence.ts';
 export interface OnnxSettings {
   readonly executionProviders: readonly string[];
   readonly threads: number;
+  readonly prepack: boolean;
   readonly values: boolean;
 }
 

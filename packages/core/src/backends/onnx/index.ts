@@ -15,6 +15,8 @@ export interface OnnxOptions {
   executionProviders?: readonly string[];
   /** Threads of the CPU. Default: one per core. */
   threads?: number;
+  /** Let the runtime keep a repacked copy of the weights: up to a quarter faster, at twice the memory. Default false. */
+  prepack?: boolean;
   /** Make every value of the graph an output, so that `forward` can be asked for it. Slower. Default false. */
   values?: boolean;
 }
@@ -25,7 +27,7 @@ export interface OnnxOptions {
  * @throws LLMOPT_OPTION_INVALID; `compile` throws LLMOPT_PACKAGE_MISSING, LLMOPT_PROVIDER_MISSING and LLMOPT_ENGINE_FAILED
  */
 export function onnx(options: OnnxOptions = {}): Backend {
-  const { executionProviders = ['cpu'], values = false } = options;
+  const { executionProviders = ['cpu'], prepack = false, values = false } = options;
   const threads = resolveThreads(options.threads);
   if (executionProviders.length === 0 || executionProviders.some((name) => typeof name !== 'string' || name === '')) {
     throw new LlmoptError('LLMOPT_OPTION_INVALID', 'executionProviders must be a list of names.', {
@@ -34,9 +36,10 @@ export function onnx(options: OnnxOptions = {}): Backend {
   }
   return {
     name: 'onnx',
-    settings: { executionProviders: executionProviders.join(', '), threads, precision: 'float32', values },
+    settings: { executionProviders: executionProviders.join(', '), threads, precision: 'float32', prepack, values },
     capabilities: new Set(['channels', 'slots', 'logits', ...(values ? (['values'] as const) : [])] as const),
     supports: supportsOnnx,
-    compile: (graph, compileOptions) => compileOnnx(graph, { executionProviders, threads, values }, compileOptions),
+    compile: (graph, compileOptions) =>
+      compileOnnx(graph, { executionProviders, threads, prepack, values }, compileOptions),
   };
 }

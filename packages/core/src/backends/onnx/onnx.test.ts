@@ -9,9 +9,13 @@ describe('sequences', () => {
   const tokens = Array.from({ length: 40 }, (_, i) => (i * i + 3) % 101);
   const tolerance = 2e-5;
 
-  it.each([1, 7, 32])('%i tokens at a time give the logits of the reference', async (chunk) => {
+  it.each([
+    [1, false],
+    [7, true],
+    [32, false],
+  ])('%i tokens at a time give the logits of the reference, weights repacked: %s', async (chunk, prepack) => {
     const expected = await forwardAlone(await compile(reference(), graph), tokens, 32);
-    const executable = await compile(onnx({ threads: 1 }), graph);
+    const executable = await compile(onnx({ threads: 1, prepack }), graph);
     const actual = await forwardAlone(executable, tokens, chunk);
     await executable.dispose();
     for (const [i, row] of expected.entries()) expect(relativeError(actual[i]!, row)).toBeLessThan(tolerance);

@@ -32,7 +32,7 @@ export function checkProviders(runtime: Pick<Runtime, 'listSupportedBackends'>, 
 }
 
 /**
- * Loads a model. Its weights are mapped from their file, and stay there: for single rows, repacking them gains nothing.
+ * Loads a model. Its weights are mapped from their file, and unless they are repacked they stay there.
  * @throws LLMOPT_ENGINE_FAILED
  */
 export async function openSession(runtime: Runtime, modelPath: string, settings: OnnxSettings): Promise<Session> {
@@ -43,7 +43,7 @@ export async function openSession(runtime: Runtime, modelPath: string, settings:
       intraOpNumThreads: settings.threads,
       interOpNumThreads: 1,
       logSeverityLevel: 3,
-      extra: { session: { disable_prepacking: '1' } },
+      extra: { session: { disable_prepacking: settings.prepack ? '0' : '1' } },
     });
   } catch (cause) {
     const bundled = runtime.listSupportedBackends().filter((provider) => provider.bundled);
