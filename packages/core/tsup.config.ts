@@ -2,9 +2,9 @@ import { defineConfig } from 'tsup';
 
 export default defineConfig({
   // Flat: the backend looks for worker.js beside itself.
-  entry: { index: 'src/index.ts', worker: 'src/backends/wasm/worker.ts' },
+  entry: { index: 'src/index.ts', testing: 'src/testing/index.ts', worker: 'src/backends/wasm/worker.ts' },
   format: 'esm',
   target: 'node22',
-  dts: { entry: { index: 'src/index.ts' } },
+  dts: { entry: { index: 'src/index.ts', testing: 'src/testing/index.ts' } },
   clean: true,
 });

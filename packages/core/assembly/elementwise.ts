@@ -1,4 +1,4 @@
-import { exp4 } from './exp';
+import { silu4 } from './act';
 import { int, ptr } from './args';
 
 // Strides are padded to 64 bytes, so whole vectors may be read and written behind the width. Two per turn: V8 can join them.
@@ -30,18 +30,12 @@ export function gatedSilu(args: usize, thread: i32, threads: i32): void {
     const up = ptr(args, 3) + <usize>row * <usize>int(args, 4);
     const to = ptr(args, 5) + <usize>row * <usize>int(args, 6);
     for (let i: usize = 0; i < end; i += 32) {
-      const a = f32x4.mul(silu(v128.load(gate + i)), v128.load(up + i));
-      const b = f32x4.mul(silu(v128.load(gate + i, 16)), v128.load(up + i, 16));
+      const a = f32x4.mul(silu4(v128.load(gate + i)), v128.load(up + i));
+      const b = f32x4.mul(silu4(v128.load(gate + i, 16)), v128.load(up + i, 16));
       v128.store(to + i, a);
       v128.store(to + i, b, 16);
     }
   }
-}
-
-// @ts-ignore: decorator
-@inline
-function silu(x: v128): v128 {
-  return f32x4.div(x, f32x4.add(f32x4.splat(1), exp4(f32x4.neg(x))));
 }
 
 // Copies the rows that an index list names.

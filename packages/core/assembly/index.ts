@@ -1,9 +1,11 @@
+export { gelu, geluTanh, silu } from './act';
 export { attention, attentionInt16, attentionMerge } from './attention';
 export { barrier } from './barrier';
 export { add, copyRows, gatedSilu } from './elementwise';
 export { embedFloat32, embedInt8 } from './embed';
 export { headInt8 } from './headInt8';
 export { kvWrite, kvWriteInt16 } from './kv';
+export { layerNorm } from './layerNorm';
 export { linearInt8 } from './linearInt8';
 export { headFloat32, linearFloat32, maskChannels } from './linearFloat32';
 export { quantize, quantizeRecords } from './quantize';

@@ -54,6 +54,7 @@ function randomCheckpoint({ width, heads, kvHeads, headDim, ffn, layers, vocabul
     add(of('ffn_down'), width, ffn);
   }
   return {
+    format: 'gguf',
     path: 'random weights',
     architecture: 'llama',
     parameters: Array.from(tensors.values()).reduce((sum, { byteLength }) => sum + byteLength / 4, 0),

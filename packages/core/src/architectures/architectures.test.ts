@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { randomModel } from '../../test/randomModel.ts';
 import type { Checkpoint } from '../checkpoint/checkpoint.ts';
 import { checkGraph } from '../graph/check.ts';
+import { randomModel } from '../testing/randomModel.ts';
 import { buildGraph } from './index.ts';
 
 const model = randomModel();
@@ -62,8 +62,8 @@ describe('buildGraph', () => {
     [
       'scaled rotary positions',
       withMetadata('llama.rope.scaling.type', 'yarn'),
-      'LLMOPT_METADATA_INVALID',
-      /rope\.scaling\.type.*"yarn"/,
+      'LLMOPT_ARCHITECTURE_UNSUPPORTED',
+      /variant of llama.*scales its rotary positions \("llama\.rope\.scaling\.type" is "yarn"\)/,
     ],
   ])('refuses %s', (_, checkpoint, code, message) => {
     expect(() => buildGraph(checkpoint)).toThrow(

@@ -2,9 +2,16 @@ import type { Checkpoint } from '../checkpoint/checkpoint.ts';
 import { LlmoptError } from '../errors.ts';
 import type { Graph } from '../graph/graph.ts';
 import { llama } from './llama.ts';
+import { phi } from './phi.ts';
+import { qwen2 } from './qwen2.ts';
 
-/** Architecture by the name that checkpoints use. */
-export const architectures: Readonly<Record<string, (checkpoint: Checkpoint) => Graph>> = { llama };
+/** Architecture by the name that checkpoints use: `phi` is transformers' name of what llama.cpp calls `phi2`. */
+export const architectures: Readonly<Record<string, (checkpoint: Checkpoint) => Graph>> = {
+  llama,
+  phi,
+  phi2: phi,
+  qwen2,
+};
 
 /** The graph of a checkpoint. @throws LLMOPT_ARCHITECTURE_UNKNOWN, and what the architecture throws */
 export function buildGraph(checkpoint: Checkpoint): Graph {

@@ -15,6 +15,17 @@ export function opName(op: Op): string {
  * @throws LLMOPT_GRAPH_INVALID for an unknown value or parameter, a shape that does not fit, a value made twice
  */
 export function checkGraph(graph: Graph): ReadonlyMap<string, ValueInfo> {
+  const values = checkOps(graph);
+  const logits = values.get(graph.logits);
+  if (logits?.kind === 'float' && logits.rows === 'logits') return values;
+  throw new LlmoptError(
+    'LLMOPT_GRAPH_INVALID',
+    `The graph's logits, "${graph.logits}", are not made by any op behind selectRows.`,
+  );
+}
+
+/** The same for a graph whose logits may not be made yet. @throws LLMOPT_GRAPH_INVALID */
+export function checkOps(graph: Omit<Graph, 'logits'>): ReadonlyMap<string, ValueInfo> {
   const values = new Map<string, ValueInfo>();
   for (const op of graph.ops) {
     const outputs = definitionOf(op).shape(op, shapeContext(graph, op, values));
@@ -25,13 +36,6 @@ export function checkGraph(graph: Graph): ReadonlyMap<string, ValueInfo> {
       values.set(name, info);
     }
   }
-  const logits = values.get(graph.logits);
-  if (logits?.kind !== 'float' || logits.rows !== 'logits') {
-    throw new LlmoptError(
-      'LLMOPT_GRAPH_INVALID',
-      `The graph's logits, "${graph.logits}", are not made by any op behind selectRows.`,
-    );
-  }
   return values;
 }
 
@@ -41,7 +45,7 @@ function fail(op: Op, message: string): never {
   });
 }
 
-function shapeContext(graph: Graph, op: Op, values: ReadonlyMap<string, ValueInfo>): ShapeContext {
+function shapeContext(graph: Omit<Graph, 'logits'>, op: Op, values: ReadonlyMap<string, ValueInfo>): ShapeContext {
   const inputs = op.inputs as Record<string, string | undefined>;
   const params = op.params as Record<string, string | undefined>;
   return {

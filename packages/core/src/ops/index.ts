@@ -1,8 +1,10 @@
+import { act } from './act.ts';
 import { add } from './add.ts';
 import { attention } from './attention.ts';
 import type { OpDefinition } from './define.ts';
 import { embed } from './embed.ts';
 import { gatedAct } from './gatedAct.ts';
+import { layerNorm } from './layerNorm.ts';
 import { linear } from './linear.ts';
 import { type CoreOp, isCustom, type Op } from './op.ts';
 import { rmsNorm } from './rmsNorm.ts';
@@ -10,7 +12,18 @@ import { rope } from './rope.ts';
 import { selectRows } from './selectRows.ts';
 
 /** Core's own ops by kind; a kind that is missing here does not compile. */
-export const coreOps = { embed, rmsNorm, linear, rope, attention, gatedAct, add, selectRows } satisfies {
+export const coreOps = {
+  embed,
+  rmsNorm,
+  layerNorm,
+  linear,
+  rope,
+  attention,
+  gatedAct,
+  act,
+  add,
+  selectRows,
+} satisfies {
   [Kind in CoreOp['kind']]: OpDefinition<Extract<CoreOp, { kind: Kind }>>;
 };
 

@@ -26,6 +26,11 @@ export interface RmsNormOp extends OpOf<'rmsNorm', Input, Output, { gain: string
   readonly epsilon: number;
 }
 
+/** (x − mean) / sqrt(variance + epsilon) · gain + bias, per row; the variance is that of the row, mean((x − mean)²). */
+export interface LayerNormOp extends OpOf<'layerNorm', Input, Output, { gain: string; bias: string }> {
+  readonly epsilon: number;
+}
+
 /**
  * input · weightᵀ (+ bias), weight `[out, in]`. With `channels`, only the listed input channels count;
  * a backend skips the others or treats them as zero.
@@ -59,6 +64,14 @@ export interface GatedActOp extends OpOf<'gatedAct', { gate: string; up: string 
   readonly activation: 'silu';
 }
 
+/**
+ * An activation, number by number. `gelu` is x · Φ(x), Φ the standard normal distribution; `geluTanh` its approximation
+ * x/2 · (1 + tanh(√(2/π) · (x + 0.044715 x³))); `silu` is x / (1 + e⁻ˣ).
+ */
+export interface ActOp extends OpOf<'act', Input, Output, None> {
+  readonly activation: 'gelu' | 'geluTanh' | 'silu';
+}
+
 export type AddOp = OpOf<'add', { left: string; right: string }, Output, None>;
 
 /** The rows that want logits, out of all rows of the batch. */
@@ -70,7 +83,17 @@ export interface CustomOp extends OpOf<`${string}.${string}`, NamedValues, Named
   readonly definition: OpDefinition<CustomOp>;
 }
 
-export type CoreOp = EmbedOp | RmsNormOp | LinearOp | RopeOp | AttentionOp | GatedActOp | AddOp | SelectRowsOp;
+export type CoreOp =
+  | EmbedOp
+  | RmsNormOp
+  | LayerNormOp
+  | LinearOp
+  | RopeOp
+  | AttentionOp
+  | GatedActOp
+  | ActOp
+  | AddOp
+  | SelectRowsOp;
 
 export type Op = CoreOp | CustomOp;
 

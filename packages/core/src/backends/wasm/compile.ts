@@ -6,10 +6,12 @@ import type { CompileOptions } from '../backend.ts';
 import type { WasmCall, WasmLayout, WasmModule, WasmValue, WasmWork } from './abi.ts';
 import type { Arena } from './arena.ts';
 import {
+  lowerAct,
   lowerAdd,
   lowerAttention,
   lowerEmbed,
   lowerGatedAct,
+  lowerLayerNorm,
   lowerRmsNorm,
   lowerRope,
   lowerSelectRows,
@@ -188,6 +190,8 @@ function lowerAll(
         );
       case 'rmsNorm':
         return lowerRmsNorm(op, layout);
+      case 'layerNorm':
+        return lowerLayerNorm(op, layout);
       case 'linear':
         return withWork(
           isOutputMajor(op, graph)
@@ -205,6 +209,8 @@ function lowerAll(
         return lowerAttention(op, layout, kv);
       case 'gatedAct':
         return lowerGatedAct(op, layout);
+      case 'act':
+        return lowerAct(op, layout);
       case 'add':
         return lowerAdd(op, layout);
       case 'selectRows':

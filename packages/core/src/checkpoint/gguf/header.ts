@@ -1,6 +1,7 @@
 import { LlmoptError } from '../../errors.ts';
-import type { MetadataValue, TensorInfo } from '../checkpoint.ts';
+import type { MetadataValue } from '../checkpoint.ts';
 import { type TensorType, tensorFormats } from '../dequantize/formats.ts';
+import type { StoredTensor } from '../readTensor.ts';
 import type { PieceReader } from './pieceReader.ts';
 import {
   type ElementType,
@@ -11,19 +12,11 @@ import {
   unsupportedTensorTypes,
 } from './types.ts';
 
-export interface GgufTensor extends TensorInfo {
-  readonly type: TensorType;
-  /** Elements in all. */
-  readonly elements: number;
-  /** Where the tensor starts in the file, in bytes. */
-  readonly position: number;
-}
-
 export interface GgufHeader {
   readonly version: number;
   readonly metadata: Map<string, MetadataValue>;
   readonly metadataTypes: Map<string, MetadataType>;
-  readonly tensors: Map<string, GgufTensor>;
+  readonly tensors: Map<string, StoredTensor>;
 }
 
 const magic = 0x46554747;
@@ -208,7 +201,7 @@ export async function readHeader(reader: PieceReader, path: string, size: number
   }
 
   const dataStart = Math.ceil(reader.position() / alignment) * alignment;
-  const tensors = new Map<string, GgufTensor>();
+  const tensors = new Map<string, StoredTensor>();
   for (const { offset, ...tensor } of raw.values()) {
     const position = dataStart + offset;
     if (offset % alignment !== 0)

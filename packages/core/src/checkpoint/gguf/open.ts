@@ -1,9 +1,9 @@
 import { LlmoptError } from '../../errors.ts';
 import type { Checkpoint } from '../checkpoint.ts';
 import { fileChecksum } from '../checksum.ts';
-import { tensorFormats } from '../dequantize/formats.ts';
 import { type FileSource, openFile } from '../fileSource.ts';
-import { type GgufHeader, type GgufTensor, readHeader } from './header.ts';
+import { readTensor, type StoredTensor } from '../readTensor.ts';
+import { type GgufHeader, readHeader } from './header.ts';
 import { createPieceReader } from './pieceReader.ts';
 import type { MetadataType } from './types.ts';
 
@@ -12,16 +12,13 @@ export interface GgufCheckpoint extends Checkpoint {
   /** 2 or 3. */
   readonly version: number;
   readonly metadataTypes: ReadonlyMap<string, MetadataType>;
-  readonly tensors: ReadonlyMap<string, GgufTensor>;
+  readonly tensors: ReadonlyMap<string, StoredTensor>;
 }
 
 export interface OpenGgufOptions {
   /** Where the checksum of the file is remembered. Default: the user's cache folder; `false` remembers nothing. */
   cacheDir?: string | false;
 }
-
-// A tensor is read and decoded in parts of about this size, so that little more than its result is in memory.
-const partBytes = 4 * 1024 * 1024;
 
 /**
  * Opens a GGUF file (version 2 or 3, little endian). Only the header is read; the file stays open until `close`.
@@ -57,6 +54,7 @@ function createCheckpoint(file: FileSource, header: GgufHeader, options: OpenGgu
 
   return {
     ...header,
+    format: 'gguf',
     path,
     architecture,
     parameters,
@@ -68,9 +66,7 @@ function createCheckpoint(file: FileSource, header: GgufHeader, options: OpenGgu
           hint: 'The file is incomplete or made for another architecture.',
         });
       }
-      const values = await readTensor(file, tensor, rows ?? [0, tensor.shape[0]!]);
-      await file.checkUnchanged();
-      return values;
+      return readTensor(file, tensor, rows);
     },
     async checksum() {
       await file.checkUnchanged();
@@ -78,37 +74,4 @@ function createCheckpoint(file: FileSource, header: GgufHeader, options: OpenGgu
     },
     close: () => file.close(),
   };
-}
-
-async function readTensor(
-  file: FileSource,
-  tensor: GgufTensor,
-  [from, to]: readonly [from: number, to: number],
-): Promise<Float32Array> {
-  const count = tensor.shape[0]!;
-  if (!Number.isInteger(from) || !Number.isInteger(to) || from < 0 || to < from || to > count) {
-    throw new LlmoptError(
-      'LLMOPT_OPTION_INVALID',
-      `Rows ${from} to ${to} of tensor "${tensor.name}" were asked for; it has ${count}.`,
-      {
-        where: { file: file.path, tensor: tensor.name },
-      },
-    );
-  }
-  const { blockElements, blockBytes, decode } = tensorFormats[tensor.type];
-  const rowElements = tensor.elements / count;
-  // Rows of a vector are single elements, which may begin in the middle of a block.
-  const firstBlock = Math.floor((from * rowElements) / blockElements);
-  const lastBlock = Math.ceil((to * rowElements) / blockElements);
-  const values = new Float32Array((lastBlock - firstBlock) * blockElements);
-  const partBlocks = Math.floor(partBytes / blockBytes);
-  const part = new Uint8Array(Math.min(partBlocks, lastBlock - firstBlock) * blockBytes);
-  for (let block = firstBlock; block < lastBlock; block += partBlocks) {
-    const blocks = Math.min(partBlocks, lastBlock - block);
-    await file.read(part.subarray(0, blocks * blockBytes), tensor.position + block * blockBytes);
-    decode(part, blocks, values, (block - firstBlock) * blockElements);
-  }
-  const skipped = from * rowElements - firstBlock * blockElements;
-  const length = (to - from) * rowElements;
-  return length === values.length ? values : values.slice(skipped, skipped + length);
 }

@@ -1,4 +1,14 @@
-import type { AddOp, AttentionOp, EmbedOp, GatedActOp, RmsNormOp, RopeOp, SelectRowsOp } from '../../../ops/op.ts';
+import type {
+  ActOp,
+  AddOp,
+  AttentionOp,
+  EmbedOp,
+  GatedActOp,
+  LayerNormOp,
+  RmsNormOp,
+  RopeOp,
+  SelectRowsOp,
+} from '../../../ops/op.ts';
 import { float32Bits, type WasmCall, type WasmLayout } from '../abi.ts';
 import { headInt8Layout } from '../packing/layouts.ts';
 import type { KvPrecision, Precision } from '../packing/sections.ts';
@@ -43,6 +53,21 @@ export function lowerRmsNorm(op: RmsNormOp, layout: WasmLayout): WasmCall[] {
         layout.rows(op.inputs.input),
         ...[input.pointer, input.stride, gain, output.pointer, output.stride, input.width],
         float32Bits(op.epsilon),
+      ],
+    },
+  ];
+}
+
+export function lowerLayerNorm(op: LayerNormOp, layout: WasmLayout): WasmCall[] {
+  const input = layout.value(op.inputs.input);
+  const output = layout.value(op.outputs.output);
+  return [
+    {
+      kernel: 'layerNorm',
+      args: [
+        ...[layout.rows(op.inputs.input), input.pointer, input.stride],
+        ...[layout.param(op.params.gain), layout.param(op.params.bias)],
+        ...[output.pointer, output.stride, input.width, float32Bits(op.epsilon)],
       ],
     },
   ];
@@ -125,6 +150,19 @@ export function kvBytes(contextLength: number, kvHeads: number, headDim: number,
 
 export function lowerGatedAct(op: GatedActOp, layout: WasmLayout): WasmCall[] {
   return [{ kernel: 'gatedSilu', args: elementwise(op.inputs.gate, op.inputs.up, op.outputs.output, layout) }];
+}
+
+export function lowerAct(op: ActOp, layout: WasmLayout): WasmCall[] {
+  const input = layout.value(op.inputs.input);
+  const output = layout.value(op.outputs.output);
+  return [
+    {
+      kernel: op.activation,
+      args: [
+        ...[layout.rows(op.inputs.input), input.pointer, input.stride, output.pointer, output.stride, output.width],
+      ],
+    },
+  ];
 }
 
 export function lowerAdd(op: AddOp, layout: WasmLayout): WasmCall[] {
