@@ -17,6 +17,8 @@ export const errorCatalogue = {
   LLMOPT_ARCHITECTURE_UNKNOWN: 'No architecture of this name is known.',
   LLMOPT_ARCHITECTURE_UNSUPPORTED: 'The model is a variant of a known architecture that is not supported.',
   LLMOPT_MODEL_NOT_FOUND: 'A model name resolves to nothing.',
+  LLMOPT_ACCESS_DENIED: 'The hub refuses to give a model: it is private or gated, or does not exist.',
+  LLMOPT_OFFLINE: 'A model is not in the cache, and HF_HUB_OFFLINE forbids to download it.',
   LLMOPT_DOWNLOAD_FAILED: 'A download failed, was cut, or delivered something else.',
   LLMOPT_CHECKSUM_MISMATCH: 'A file does not have the expected checksum or size.',
   LLMOPT_TOKENIZER_INVALID: 'The tokenizer data of a checkpoint is missing, broken or of an unknown kind.',

@@ -1,3 +1,4 @@
+import { stat } from 'node:fs/promises';
 import { LlmoptError } from '../errors.ts';
 import { openFile } from './fileSource.ts';
 
@@ -20,7 +21,7 @@ function repeatedName(text: string): string | undefined {
       const start = at++;
       while (text[at] !== '"') at += text[at] === '\\' ? 2 : 1;
       let next = at + 1;
-      while (/\s/.test(text[next] ?? '')) next++;
+      while (' \t\n\r'.includes(text[next] ?? ':')) next++;
       if (text[next] !== ':') continue;
       const name: string = JSON.parse(text.slice(start, at + 1));
       const names = open.at(-1)!;
@@ -70,4 +71,15 @@ export async function readJsonObject(path: string): Promise<{ value: JsonObject;
   } finally {
     await file.close();
   }
+}
+
+/** As `readJsonObject`, but undefined when there is no such file. @throws LLMOPT_FILE_NOT_FOUND when it cannot be read, LLMOPT_JSON_INVALID */
+export async function readJsonObjectIfThere(
+  path: string,
+): Promise<{ value: JsonObject; bytes: Uint8Array } | undefined> {
+  const isThere = await stat(path).then(
+    () => true,
+    (error: NodeJS.ErrnoException) => error.code !== 'ENOENT',
+  );
+  return isThere ? readJsonObject(path) : undefined;
 }

@@ -3,14 +3,15 @@ import { buildGraph } from '../architectures/index.ts';
 import type { Backend, Executable } from '../backends/backend.ts';
 import { reference } from '../backends/reference/index.ts';
 import { wasm } from '../backends/wasm/index.ts';
-import { type Checkpoint, defaultCacheFolder, openGguf, resolveModel } from '../checkpoint/index.ts';
+import { readGenerationConfig, type SamplingDefaults } from '../checkpoint/generationConfig.ts';
+import { type Checkpoint, defaultCacheFolder, openCheckpoint, resolveModel } from '../checkpoint/index.ts';
 import { LlmoptError } from '../errors.ts';
 import { checkGraph } from '../graph/check.ts';
 import { type Graph, withParams } from '../graph/graph.ts';
 import { contiguousKvCache } from '../kv/contiguous.ts';
 import { createDriver, type Driver } from '../plugin/driver.ts';
 import { checkKernels, createPlan, type Plan } from '../plugin/plan.ts';
-import { type Tokenizer, tokenizerFromGguf } from '../tokenizer/index.ts';
+import { type Tokenizer, tokenizerFrom } from '../tokenizer/index.ts';
 import { describePipeline } from './describe.ts';
 import { createGenerator } from './generator.ts';
 import { createScheduler } from './scheduler.ts';
@@ -33,14 +34,15 @@ export async function createPipeline(options: PipelineOptions): Promise<Pipeline
   const { signal, onProgress } = options;
   const cacheDir = options.cacheDir === false ? undefined : (options.cacheDir ?? defaultCacheFolder());
   refuseAborted(signal);
-  const checkpoint = await openCheckpoint(options, cacheDir);
+  const checkpoint = await openModel(options, cacheDir);
   let executable: Executable | undefined;
   try {
     const base = buildGraph(checkpoint);
     const graph = nameRewrittenParams(await driver.waterfall('graph', base), base, plan);
     checkGraph(graph);
     checkKernels(graph, backend);
-    const tokenizer = await driver.waterfall('tokenizer', await tokenizerFromGguf(checkpoint));
+    const tokenizer = await driver.waterfall('tokenizer', await tokenizerFrom(checkpoint));
+    const { sampling } = await readGenerationConfig(checkpoint);
     refuseAborted(signal);
     executable = await backend.compile(graph, {
       slots: settings.slots,
@@ -61,6 +63,7 @@ export async function createPipeline(options: PipelineOptions): Promise<Pipeline
       checkpoint,
       graph,
       tokenizer,
+      sampling,
       executable,
       maxRows: settings.maxRows,
     });
@@ -80,16 +83,19 @@ interface Parts {
   checkpoint: Checkpoint;
   graph: Graph;
   tokenizer: Tokenizer;
+  sampling: SamplingDefaults;
   executable: Executable;
   maxRows: number;
 }
 
-function assemble({ name, backend, plan, driver, checkpoint, graph, tokenizer, executable, maxRows }: Parts): Pipeline {
+function assemble(parts: Parts): Pipeline {
+  const { name, backend, plan, driver, checkpoint, graph, tokenizer, sampling, executable, maxRows } = parts;
   const scheduler = createScheduler(executable, driver, maxRows);
   const generate = createGenerator(
     scheduler,
     driver,
     tokenizer,
+    sampling,
     executable.kv.layout.capacity,
     graph.config.vocabularySize,
   );
@@ -113,6 +119,7 @@ function assemble({ name, backend, plan, driver, checkpoint, graph, tokenizer, e
     graph,
     plan,
     model,
+    sampling,
     generate: (prompt, options = {}) => generate(prompt, options, () => {}),
     stream: (prompt, options = {}) =>
       createStream((push, signal) => generate(prompt, { ...options, signal }, push), options.signal),
@@ -169,12 +176,12 @@ function checkSizes(options: PipelineOptions) {
   return { slots, maxRows, contextLength };
 }
 
-async function openCheckpoint(
+async function openModel(
   { model, onProgress, signal }: PipelineOptions,
   cacheDir: string | undefined,
 ): Promise<Checkpoint> {
   if (typeof model !== 'string') return model;
-  return openGguf(await resolveModel(model, { cacheDir, onProgress, signal }), { cacheDir: cacheDir ?? false });
+  return openCheckpoint(await resolveModel(model, { cacheDir, onProgress, signal }), { cacheDir: cacheDir ?? false });
 }
 
 /** The tensor type that most parameters have. */

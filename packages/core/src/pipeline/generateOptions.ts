@@ -1,3 +1,4 @@
+import type { SamplingDefaults } from '../checkpoint/generationConfig.ts';
 import { LlmoptError } from '../errors.ts';
 import type { GenerateOptions } from './types.ts';
 
@@ -37,6 +38,12 @@ export function checkGenerateOptions(options: GenerateOptions): void {
   ) {
     throw invalid('stop must be an array of strings that are not empty.');
   }
+}
+
+/** The options, and the model's own where they say nothing. */
+export function withDefaults(options: GenerateOptions, defaults: SamplingDefaults): GenerateOptions {
+  const given = Object.entries(options).filter(([, value]) => value !== undefined);
+  return { ...defaults, ...Object.fromEntries(given) };
 }
 
 const invalid = (message: string, hint?: string) =>

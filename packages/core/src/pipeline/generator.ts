@@ -1,8 +1,9 @@
+import type { SamplingDefaults } from '../checkpoint/generationConfig.ts';
 import { LlmoptError } from '../errors.ts';
 import type { Driver } from '../plugin/driver.ts';
 import type { GenerateRequest } from '../plugin/plugin.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
-import { checkGenerateOptions } from './generateOptions.ts';
+import { checkGenerateOptions, withDefaults } from './generateOptions.ts';
 import { createSampler, logProbsOf } from './sampler.ts';
 import type { Scheduler } from './scheduler.ts';
 import { createTextBuilder } from './textBuilder.ts';
@@ -21,6 +22,7 @@ export function createGenerator(
   scheduler: Scheduler,
   driver: Driver,
   tokenizer: Tokenizer,
+  defaults: SamplingDefaults,
   capacity: number,
   vocabularySize: number,
 ): Generate {
@@ -28,7 +30,9 @@ export function createGenerator(
     const began = performance.now();
     checkGenerateOptions(options);
     const tokens = typeof prompt === 'string' ? tokenizer.encode(prompt) : [...prompt];
-    return driver.onion({ prompt: tokens, options }, (request) => runRequest(request, began, onText));
+    return driver.onion({ prompt: tokens, options: withDefaults(options, defaults) }, (request) =>
+      runRequest(request, began, onText),
+    );
   };
 
   async function runRequest(

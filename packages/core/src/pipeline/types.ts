@@ -1,5 +1,6 @@
 import type { Backend, Batch, ForwardResult, MemoryReport, Profile } from '../backends/backend.ts';
 import type { Checkpoint } from '../checkpoint/checkpoint.ts';
+import type { SamplingDefaults } from '../checkpoint/generationConfig.ts';
 import type { Graph } from '../graph/graph.ts';
 import type { Plan } from '../plugin/plan.ts';
 import type { Plugin } from '../plugin/plugin.ts';
@@ -14,7 +15,10 @@ export interface Progress {
 }
 
 export interface PipelineOptions {
-  /** A path to a GGUF file, a name from the catalogue such as `smollm2-135m`, or an open checkpoint. */
+  /**
+   * A path to a GGUF file or to a folder with `config.json` and safetensors, a name from the catalogue such as `smollm2-135m`, a
+   * model on the Hugging Face hub (`owner/name`, `owner/name@revision`, `owner/name/file.gguf`), or an open checkpoint.
+   */
   model: string | Checkpoint;
   /** Default `'wasm'`: int8 weights on all cores. Call `wasm({...})` or `reference()` for options. */
   backend?: 'wasm' | 'reference' | Backend;
@@ -31,6 +35,7 @@ export interface PipelineOptions {
   signal?: AbortSignal;
 }
 
+/** What is not given is what the model's `generation_config.json` says, and else the default that is named here. */
 export interface SamplingOptions {
   /** 0 is greedy: the most likely token. Default 0. */
   temperature?: number;
@@ -98,6 +103,8 @@ export interface Pipeline {
   readonly plan: Plan;
   /** Model facts for reports. */
   readonly model: { name: string; architecture: string; parameters: number; file: string; quantization: string };
+  /** What the model's `generation_config.json` sets where the options of a generation do not. */
+  readonly sampling: SamplingDefaults;
   /** Continue a prompt: text, or token ids. An abort rejects with LLMOPT_ABORTED. */
   generate(prompt: string | readonly number[], options?: GenerateOptions): Promise<GenerateResult>;
   stream(prompt: string | readonly number[], options?: GenerateOptions): TextStream;

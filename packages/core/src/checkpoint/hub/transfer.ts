@@ -1,5 +1,3 @@
-import { createHash } from 'node:crypto';
-import type { FileHandle } from 'node:fs/promises';
 import { LlmoptError } from '../../errors.ts';
 
 /** What a file must be. */
@@ -7,6 +5,8 @@ export interface Expected {
   sizeBytes?: number | undefined;
   /** In hex. */
   sha256?: string | undefined;
+  /** What git calls the file: SHA-1 over `blob`, its size and its bytes, in hex. */
+  gitSha1?: string | undefined;
 }
 
 /** What a source needs to know to deliver a file. */
@@ -16,6 +16,8 @@ export interface Transfer {
   expected: Expected;
   /** Folder for temporary files; whoever called removes what is left. */
   folder: string;
+  /** Where to keep the beginning of a file of this checksum, so that a later call can go on with it. */
+  partial: (checksum: string) => string;
   connectTimeoutMs: number;
   stallTimeoutMs: number;
   /** Share that has arrived, from 0 to 1. */
@@ -31,7 +33,7 @@ export function failed(name: string, problem: string, cause?: unknown): LlmoptEr
   return new LlmoptError('LLMOPT_DOWNLOAD_FAILED', `Getting ${name} failed: ${problem}.`, { cause });
 }
 
-function mismatch(name: string, problem: string): LlmoptError {
+export function mismatch(name: string, problem: string): LlmoptError {
   return new LlmoptError('LLMOPT_CHECKSUM_MISMATCH', `${name} is not the expected file: ${problem}.`, {
     hint: 'What arrived was thrown away; try again later or give the path of a file.',
   });
@@ -41,40 +43,5 @@ function mismatch(name: string, problem: string): LlmoptError {
 export function checkAnnouncedSize({ name, expected }: Pick<Transfer, 'name' | 'expected'>, sizeBytes: number): void {
   if (expected.sizeBytes !== undefined && sizeBytes !== expected.sizeBytes) {
     throw mismatch(name, `it has ${sizeBytes} bytes instead of ${expected.sizeBytes}`);
-  }
-}
-
-/**
- * Writes the parts to the file as they come, never more than the expected size, and checks size and checksum.
- * @throws LLMOPT_CHECKSUM_MISMATCH, LLMOPT_WRITE_FAILED, and what the parts throw
- */
-export async function receive(parts: AsyncIterable<Uint8Array>, file: FileHandle, transfer: Transfer): Promise<void> {
-  const { name, expected, onProgress } = transfer;
-  const sum = createHash('sha256');
-  let received = 0;
-  for await (const part of parts) {
-    received += part.length;
-    if (expected.sizeBytes !== undefined && received > expected.sizeBytes) {
-      throw mismatch(name, `it goes on after ${expected.sizeBytes} bytes`);
-    }
-    sum.update(part);
-    await file.appendFile(part).catch((cause: Error) => {
-      throw new LlmoptError(
-        'LLMOPT_WRITE_FAILED',
-        `${name} cannot be written to ${transfer.folder}: ${cause.message}.`,
-        {
-          hint: 'Check the permissions and the free space.',
-          cause,
-        },
-      );
-    });
-    if (expected.sizeBytes) onProgress(received / expected.sizeBytes);
-  }
-  if (expected.sizeBytes !== undefined && received < expected.sizeBytes) {
-    throw failed(name, `it ended after ${received} of ${expected.sizeBytes} bytes`);
-  }
-  const sha256 = sum.digest('hex');
-  if (expected.sha256 !== undefined && sha256 !== expected.sha256) {
-    throw mismatch(name, `its SHA-256 is ${sha256} instead of ${expected.sha256}`);
   }
 }

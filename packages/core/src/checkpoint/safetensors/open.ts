@@ -40,15 +40,16 @@ export interface OpenSafetensorsOptions {
  */
 export async function openSafetensors(path: string, options: OpenSafetensorsOptions = {}): Promise<Safetensors> {
   const shards = await findShards(path);
-  const open: OpenShard[] = [];
+  const files: FileSource[] = [];
   const close = async () => {
-    await Promise.all(open.map(({ file }) => file.close()));
+    await Promise.all(files.map((file) => file.close()));
   };
   try {
-    for (const file of shards.files) {
-      const source = await openFile(file);
-      open.push({ file: source, header: { metadata: new Map(), tensors: new Map() } });
-      open[open.length - 1]!.header = await readSafetensorsHeader(source);
+    const open: OpenShard[] = [];
+    for (const shard of shards.files) {
+      const file = await openFile(shard);
+      files.push(file);
+      open.push({ file, header: await readSafetensorsHeader(file) });
     }
     return createSafetensors(path, open, placeTensors(shards, open), close, options);
   } catch (error) {
