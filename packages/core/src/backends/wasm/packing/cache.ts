@@ -21,7 +21,7 @@ const header = (key: string, length: number, digest: string) =>
 
 /** A sum that catches cut and damaged files at memory speed; the key already names the content. */
 function sum(bytes: Uint8Array): string {
-  const words = new Int32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength >> 2);
+  const words = new Int32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 4);
   let a = 1;
   let b = 0;
   for (let i = 0; i < words.length; i++) {
@@ -61,9 +61,12 @@ export async function writePacked(folder: string, key: string, packed: Uint8Arra
     const file = await open(temporary, 'wx');
     try {
       await file.write(header(key, packed.byteLength, sum(packed)));
+      // Through a copy of a chunk: not every file system call takes shared memory.
+      const copy = Buffer.alloc(Math.min(CHUNK, packed.byteLength));
       for (let at = 0; at < packed.byteLength; at += CHUNK) {
-        // A copy per chunk: not every file system call takes shared memory.
-        await file.write(Buffer.from(packed.subarray(at, at + CHUNK)));
+        const chunk = packed.subarray(at, at + CHUNK);
+        copy.set(chunk);
+        await file.writeFile(copy.subarray(0, chunk.length));
       }
     } finally {
       await file.close();

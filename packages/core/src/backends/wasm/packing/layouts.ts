@@ -1,5 +1,3 @@
-import { balance } from './balance.ts';
-
 // How weights lie in memory. All sizes in bytes; every block starts at a multiple of 64.
 
 const align = (size: number, to: number) => Math.ceil(size / to) * to;
@@ -51,86 +49,17 @@ export function headInt8Layout(outputs: number, inputs: number) {
   return { groups, tiles, scales, byteLength: scales + tiles * groups * HEAD_TILE_OUTPUTS * 4 };
 }
 
-/** Writes float32 weights `[outputs, inputs]` as int8, in tiles or in records. `target` is all zero before. */
-export function packInt8(
-  weight: Float32Array,
-  bias: Float32Array,
-  outputs: number,
-  inputs: number,
-  records: boolean,
-  target: Uint8Array,
-) {
-  const layout = records ? recordInt8Layout(outputs, inputs) : tileInt8Layout(outputs, inputs);
-  const { rowScales, channelScales } = balance(weight, outputs, inputs);
-  floats(target, layout.rowScales, outputs).set(rowScales);
-  floats(target, layout.channelScales, inputs).set(channelScales);
-  floats(target, layout.bias, outputs).set(bias);
-  const bytes = new Int8Array(target.buffer, target.byteOffset);
-  const channelFactors = channelScales.map((scale) => 1 / scale);
-  const place = records ? recordPlace(outputs, inputs) : tilePlace(outputs, inputs);
-  for (let out = 0; out < outputs; out++) {
-    for (let i = 0; i < inputs; i++) {
-      const scaled = Math.round((weight[out * inputs + i]! * channelFactors[i]!) / rowScales[out]!);
-      bytes[place(out, i)] = Math.max(-127, Math.min(127, scaled));
-    }
-  }
-}
-
-/** Where the weight of an output and an input lies. */
-export function tilePlace(outputs: number, inputs: number) {
-  const { pairs } = tileInt8Layout(outputs, inputs);
-  return (out: number, input: number) =>
-    ((out >> 5) * pairs + (input >> 1)) * LINE_BYTES + (out & 31) * 2 + (input & 1);
-}
-
-/** Where the weight of an output and an input lies. */
-export function recordPlace(outputs: number, inputs: number) {
-  const { recordBytes } = recordInt8Layout(outputs, inputs);
-  return (out: number, input: number) => input * recordBytes + out;
-}
-
-/** Writes float32 weights `[outputs, inputs]` channel-major. `target` is all zero before. */
+/** Writes rows of float32 weights, from row `first` of `outputs` on, channel-major. */
 export function packChannelFloat32(
-  weight: Float32Array,
-  bias: Float32Array,
+  rows: Float32Array,
+  first: number,
   outputs: number,
   inputs: number,
   target: Uint8Array,
 ) {
-  const layout = channelFloat32Layout(outputs, inputs);
-  const out = floats(target, 0, layout.byteLength / 4);
-  for (let row = 0; row < outputs; row++) {
-    for (let i = 0; i < inputs; i++) out[i * layout.columns + row] = weight[row * inputs + i]!;
+  const { columns } = channelFloat32Layout(outputs, inputs);
+  const out = new Float32Array(target.buffer, target.byteOffset, columns * inputs);
+  for (let row = 0; row < rows.length / inputs; row++) {
+    for (let i = 0; i < inputs; i++) out[i * columns + first + row] = rows[row * inputs + i]!;
   }
-  floats(target, layout.bias, layout.columns).set(bias);
-}
-
-/**
- * Writes some rows of float32 weights, from row `first` on (a multiple of 16), as int8 of a head. The grid is that of Q8_0, so weights
- * that come from a Q8_0 tensor keep their exact values.
- */
-export function packHeadInt8(weight: Float32Array, first: number, outputs: number, inputs: number, target: Uint8Array) {
-  const { groups, scales: scalesAt, tiles } = headInt8Layout(outputs, inputs);
-  const bytes = new Int8Array(target.buffer, target.byteOffset);
-  const scales = floats(target, scalesAt, tiles * groups * HEAD_TILE_OUTPUTS);
-  for (let row = 0; row < weight.length / inputs; row++) {
-    const lane = (first + row) % HEAD_TILE_OUTPUTS;
-    const tile = Math.floor((first + row) / HEAD_TILE_OUTPUTS);
-    for (let group = 0; group < groups; group++) {
-      const from = row * inputs + group * GROUP_INPUTS;
-      const to = Math.min(from + GROUP_INPUTS, (row + 1) * inputs);
-      let largest = 0;
-      for (let i = from; i < to; i++) largest = Math.max(largest, Math.abs(weight[i]!));
-      scales[(tile * groups + group) * HEAD_TILE_OUTPUTS + lane] = largest / 127;
-      const factor = largest > 0 ? 127 / largest : 0;
-      const block = (tile * groups + group) * HEAD_TILE_OUTPUTS * GROUP_INPUTS + lane * 2;
-      for (let i = from; i < to; i++) {
-        bytes[block + ((i - from) >> 1) * HEAD_TILE_OUTPUTS * 2 + ((i - from) & 1)] = Math.round(weight[i]! * factor);
-      }
-    }
-  }
-}
-
-function floats(target: Uint8Array, at: number, length: number): Float32Array {
-  return new Float32Array(target.buffer, target.byteOffset + at, length);
 }
