@@ -90,7 +90,7 @@ export function sparsifyGraph(graph: Graph, keep: (site: Site, width: number) =>
 function siteOf(op: LinearOp, producers: ReadonlyMap<string, Op>, graph: Graph): Site {
   const producer = producers.get(op.inputs.input)?.kind;
   if (producer === 'attention') return 'attentionOutput';
-  if (producer === 'gatedAct') return 'ffnMiddle';
+  if (producer === 'gatedAct' || producer === 'act') return 'ffnMiddle';
   return feedsAttention(op.inputs.input, graph) ? 'attentionInput' : 'ffnInput';
 }
 
