@@ -1,4 +1,4 @@
-// Writes a checkpoint of the shape of microsoft/phi-2 with random weights, 5.6 GB in float16: node tools/random-phi-2.mjs FOLDER
+// Writes a checkpoint of the shape of microsoft/phi-2 with random weights, 5.6 GB in bfloat16: node tools/random-phi-2.mjs FOLDER
 // For measurements of loading and decoding that need a real file; what the model says means nothing. Needs the packages built.
 import { copyFile, mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -23,7 +23,7 @@ const config = {
   rope_theta: 10_000,
   hidden_act: 'gelu_new',
   tie_word_embeddings: false,
-  torch_dtype: 'float16',
+  torch_dtype: 'bfloat16',
 };
 
 /** transformers' names of llama.cpp's parts. */
@@ -69,7 +69,7 @@ if (!folder) {
     new Map(
       Array.from(checkpoint.tensors.values(), (tensor) => [
         transformersName(tensor.name),
-        { shape: tensor.shape, type: 'F16', data: () => read(checkpoint, tensor) },
+        { shape: tensor.shape, type: 'BF16', data: () => read(checkpoint, tensor) },
       ]),
     ),
   );
