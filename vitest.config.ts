@@ -5,9 +5,15 @@ const source = (name: string) => fileURLToPath(new URL(`packages/${name}/src/ind
 
 export default defineConfig({
   resolve: {
-    alias: Object.fromEntries(
-      ['core', 'larosa', 'schema', 'viz', 'bench'].map((name) => [`@llmopt/${name}`, source(name)]),
-    ),
+    alias: {
+      // Before the package itself, which is a prefix of it.
+      '@llmopt/core/onnx': fileURLToPath(new URL('packages/core/src/backends/onnx/index.ts', import.meta.url)),
+      '@llmopt/core/gpu': fileURLToPath(new URL('packages/core/src/backends/gpu/index.ts', import.meta.url)),
+      '@llmopt/core/testing': fileURLToPath(new URL('packages/core/src/testing/index.ts', import.meta.url)),
+      ...Object.fromEntries(
+        ['core', 'larosa', 'schema', 'viz', 'bench'].map((name) => [`@llmopt/${name}`, source(name)]),
+      ),
+    },
   },
   test: {
     include: ['packages/*/{src,test}/**/*.test.ts', 'examples/**/*.test.ts', 'tools/**/*.test.mjs'],

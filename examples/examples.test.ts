@@ -34,4 +34,18 @@ describe('examples', () => {
     expect(stdout.startsWith('hello world')).toBe(true);
     expect(stdout.trim().length).toBeGreaterThan('hello world'.length);
   });
+
+  it.each(['0', '0.4'])(
+    'onnx-export: the file says in plain onnxruntime-node what the pipeline says, sparsity %s',
+    async (sparsity) => {
+      const file = path.join(folder, `model-${sparsity}.onnx`);
+      const { stdout } = await example('onnx-export/export.mjs', model, file, sparsity);
+      const said = /^behind tokens ([\d ]+) comes (\d+), with logit (.*)$/m;
+      const [, tokens = '', best, logit] = said.exec(stdout) ?? [];
+      const other = said.exec((await example('onnx-export/run.mjs', file, ...tokens.split(' '))).stdout) ?? [];
+      expect(tokens).toMatch(/^\d+ \d/);
+      expect(other.slice(1, 3)).toEqual([tokens, best]);
+      expect(Number(other[3])).toBeCloseTo(Number(logit), 3);
+    },
+  );
 });

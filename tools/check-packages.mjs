@@ -8,6 +8,7 @@ import { promisify } from 'node:util';
 import { publint } from 'publint';
 import { formatMessage } from 'publint/utils';
 import { writeTinyModel } from '../packages/core/test/tinyModel.ts';
+import { leanInstallProblems } from './lean-install.mjs';
 import { packageProblems } from './package-problems.mjs';
 
 const root = path.join(import.meta.dirname, '..');
@@ -21,17 +22,16 @@ const { usage } = await pipeline.generate('hello', { maxNewTokens: 8, ignoreEndT
 console.log(usage.outputTokens + ' tokens');
 `;
 
-/** Runs a command to its end; a failure becomes a problem instead of an exception. */
+/** Runs a command to its end and returns its output. */
+async function output(command, args, cwd) {
+  const env = { ...process.env, LLMOPT_CACHE: project };
+  return (await run(command, args, { cwd, env, maxBuffer: 2 ** 26, timeout: 300_000 })).stdout;
+}
+
+/** The same, where a failure becomes a problem instead of an exception. */
 async function attempt(what, command, args, cwd) {
   try {
-    return (
-      await run(command, args, {
-        cwd,
-        env: { ...process.env, LLMOPT_CACHE: project },
-        maxBuffer: 2 ** 26,
-        timeout: 300_000,
-      })
-    ).stdout;
+    return await output(command, args, cwd);
   } catch (error) {
     problems.push(`${what}: ${error.stderr || error.message}`);
     return '';
@@ -50,7 +50,7 @@ for (const folder of (await readdir(path.join(root, 'packages'))).sort()) {
 
 const project = await mkdtemp(path.join(tmpdir(), 'llmopt-packages-'));
 try {
-  const tarballs = [];
+  const tarballs = new Map();
   for (const { directory, manifest } of packages) {
     const { messages, pkg } = await publint({ pkgDir: directory, strict: true });
     for (const message of messages)
@@ -71,14 +71,20 @@ try {
         files.map((file) => file.path),
       ),
     );
-    tarballs.push(path.join(project, path.basename(filename)));
+    tarballs.set(manifest.name, path.join(project, path.basename(filename)));
   }
 
   await writeFile(
     path.join(project, 'package.json'),
     JSON.stringify({ name: 'consumer', private: true, type: 'module' }),
   );
-  await attempt('npm install', 'npm', ['install', '--no-audit', '--no-fund', '--ignore-scripts', ...tarballs], project);
+  await attempt(
+    'npm install',
+    'npm',
+    // What the entry for tests needs beside them.
+    ['install', '--no-audit', '--no-fund', '--ignore-scripts', ...tarballs.values(), 'fast-check@4'],
+    project,
+  );
 
   const lock = JSON.parse(
     await readFile(path.join(project, 'package-lock.json'), 'utf8').catch(() => '{"packages":{}}'),
@@ -89,8 +95,11 @@ try {
   }
 
   for (const { manifest } of packages) {
-    const imported = `if (Object.keys(await import('${manifest.name}')).length === 0) throw new Error('it exports nothing')`;
-    await attempt(`import ${manifest.name}`, process.execPath, ['--input-type=module', '--eval', imported], project);
+    for (const entry of Object.keys(manifest.exports).filter((name) => !name.endsWith('.json'))) {
+      const name = path.posix.join(manifest.name, entry);
+      const imported = `if (Object.keys(await import('${name}')).length === 0) throw new Error('it exports nothing')`;
+      await attempt(`import ${name}`, process.execPath, ['--input-type=module', '--eval', imported], project);
+    }
     for (const name of Object.keys(manifest.bin ?? {})) {
       const help = await attempt(`${name} --help`, 'npx', ['--no-install', name, '--help'], project);
       if (help && !help.includes(name)) problems.push(`${name} --help does not mention ${name}: ${help}`);
@@ -103,6 +112,9 @@ try {
   const answer = await attempt('compose core and larosa', process.execPath, ['compose.mjs', model], project);
   if (answer && answer.trim() !== '8 tokens')
     problems.push(`compose core and larosa: expected 8 tokens, got ${answer}`);
+
+  const lean = ['@llmopt/core', '@llmopt/larosa'].map((name) => tarballs.get(name));
+  problems.push(...(await leanInstallProblems(lean, model, output)));
 } finally {
   await rm(project, { recursive: true, force: true });
 }

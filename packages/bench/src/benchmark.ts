@@ -1,8 +1,11 @@
+import { stat } from 'node:fs/promises';
 import { LlmoptError, resolveModel } from '@llmopt/core';
 import type { BenchmarkResult } from '@llmopt/schema';
+import { loadArm } from './arms/load.ts';
 import { type ArmProcess, startArm } from './arms/parent.ts';
 import type { LoadReport } from './arms/protocol.ts';
-import type { ArmSpec } from './arms/spec.ts';
+import type { ArmSpec, BackendSpec } from './arms/spec.ts';
+import { tryBackend } from './backends/probe.ts';
 import { measureBandwidth } from './bandwidth.ts';
 import { type BenchmarkOptions, readText, resolveOptions, type Settings } from './options.ts';
 import { type Engine, findEngines, openPeer, type PeerTarget, targetsOf } from './peers/open.ts';
@@ -23,41 +26,30 @@ interface Session extends Required<Pick<BenchmarkControl, 'reporter'>> {
   signal: AbortSignal | undefined;
 }
 
-function armSpecs({ backend, threads, precision, larosaSparsity }: Settings, model: string): [ArmSpec, ArmSpec] {
-  const spec = backend === 'wasm' ? { name: backend, threads, precision } : { name: backend };
+function backendSpec({ backend, threads, precision }: Settings): BackendSpec {
+  switch (backend) {
+    case 'wasm':
+      return { name: backend, threads, precision };
+    case 'onnx':
+      return { name: backend, threads };
+    default:
+      return { name: backend };
+  }
+}
+
+function armSpecs(backend: BackendSpec, { larosaSparsity }: Settings, model: string): [ArmSpec, ArmSpec] {
   return [
-    { name: 'baseline', model, backend: spec, plugins: [] },
-    { name: 'optimized', model, backend: spec, plugins: [{ name: 'larosa', options: { sparsity: larosaSparsity } }] },
+    { name: 'baseline', model, backend, plugins: [] },
+    { name: 'optimized', model, backend, plugins: [{ name: 'larosa', options: { sparsity: larosaSparsity } }] },
   ];
 }
 
-/**
- * A process with the arm loaded. One that had to pack weights is started anew, for packing shows in its memory and
- * load time, and would favour the arm that comes second.
- */
-async function loadArm(spec: ArmSpec, session: Session): Promise<{ arm: ArmProcess; report: LoadReport }> {
-  const { settings, signal, reporter } = session;
-  const input = { spec, prompts: settings.prompts, maxNewTokens: settings.maxNewTokens };
-  const load = async () => {
-    const arm = startArm(spec.name, { signal });
-    let packed = false;
-    try {
-      const report = await arm.call('load', input, {
-        onProgress: ({ stage, fraction }) => {
-          packed ||= stage === 'pack';
-          reporter.progress(fraction, stage);
-        },
-      });
-      return { arm, report, packed };
-    } catch (error) {
-      await arm.stop();
-      throw error;
-    }
-  };
-  const first = await load();
-  if (!first.packed) return first;
-  await first.arm.stop();
-  return load();
+/** Packages and devices that a backend needs are looked for first of all. @throws what the backend throws without them */
+async function assertWorks(backend: BackendSpec, { reporter, signal }: Session): Promise<void> {
+  if (backend.name === 'wasm' || backend.name === 'reference') return;
+  reporter.stage(`Trying the ${backend.name} backend`);
+  const { notes } = await tryBackend(backend, signal);
+  for (const note of notes) reporter.note(note);
 }
 
 async function collectResponses(
@@ -96,7 +88,7 @@ async function measureProfile(spec: ArmSpec, session: Session, record: ArmRecord
   const { settings } = session;
   // The reference backend always keeps its times.
   const backend = spec.backend.name === 'wasm' ? { ...spec.backend, profile: true } : spec.backend;
-  const { arm } = await loadArm({ ...spec, backend }, session);
+  const { arm } = await loadArm({ ...spec, backend }, { ...session, ...settings });
   const request = { prompt: 0, maxNewTokens: settings.maxNewTokens, ignoreEndToken: true };
   try {
     await arm.call('run', request);
@@ -112,10 +104,18 @@ async function peerTargets(
   file: string,
   { model: { quantization } }: LoadReport,
   session: Session,
+  record: BenchmarkRecord,
 ): Promise<PeerTarget[]> {
   const targets: PeerTarget[] = [];
+  const isGguf = !/\.(safetensors|json)$/.test(file) && (await stat(file)).isFile();
   for (const engine of engines) {
-    if (!('version' in engine)) continue;
+    if (engine.name === 'node-llama-cpp' && !isGguf) {
+      const { name, package: from } = engine;
+      const reason = 'needs a GGUF file, and this model is in safetensors';
+      record.skippedPeers.push({ name, package: from, reason });
+      session.reporter.note(`${name}: ${reason}.`);
+      continue;
+    }
     session.reporter.stage(`Files for ${engine.name}`);
     targets.push(...(await targetsOf(engine, { file, quantization }, session)));
   }
@@ -126,7 +126,7 @@ async function peerTargets(
 async function bandwidthOrNote({ settings, signal, reporter }: Session): Promise<number | undefined> {
   reporter.stage('Memory bandwidth');
   try {
-    const threads = settings.backend === 'wasm' ? settings.threads : 1;
+    const threads = settings.backend === 'reference' ? 1 : settings.threads;
     const { gigabytesPerSecond, disturbed } = await measureBandwidth(threads, signal);
     if (disturbed) reporter.note('Other processes were at work while the memory was measured.');
     return gigabytesPerSecond;
@@ -150,12 +150,12 @@ async function measure(
   try {
     for (const spec of specs) {
       reporter.stage(`Loading ${spec.name}`);
-      const { arm, report } = await loadArm(spec, session);
+      const { arm, report } = await loadArm(spec, { ...session, ...settings });
       arms.push(arm);
       record.arms.push({ load: report, samples: [], responses: [] });
     }
     const [{ load }] = record.arms as [ArmRecord];
-    for (const target of await peerTargets(engines, specs[0].model, load, session)) {
+    for (const target of await peerTargets(engines, specs[0].model, load, session, record)) {
       reporter.stage(`Settings of ${target.name}`);
       const options = { ...session, prompts: load.promptTokens, maxNewTokens: settings.maxNewTokens };
       const { arm, record: peer } = await openPeer(target, options);
@@ -204,23 +204,23 @@ export async function runBenchmark(
 ): Promise<BenchmarkResult> {
   const { reporter = silentReporter, signal } = control;
   const settings = resolveOptions(options);
+  const backend = backendSpec(settings);
   const session: Session = { settings, signal, reporter };
   const engines = await findEngines(settings.peers);
   const text = settings.quality === false ? undefined : await readText(settings.quality);
   await assertFileWritable(settings.output);
   if (settings.plots !== false) await assertFolderWritable(settings.plots);
 
-  const skippedPeers = engines.flatMap((engine) => ('reason' in engine ? [engine] : []));
-  for (const { name, reason } of skippedPeers) reporter.note(`${name}: ${reason}.`);
-  const record: BenchmarkRecord = { settings, createdAt: new Date(), arms: [], peers: [], skippedPeers };
+  const record: BenchmarkRecord = { settings, createdAt: new Date(), arms: [], peers: [], skippedPeers: [] };
   try {
+    await assertWorks(backend, session);
     reporter.stage('Finding the model');
     const model = await resolveModel(settings.model, {
       onProgress: ({ stage, fraction }) => reporter.progress(fraction, stage),
       signal,
     });
     record.memoryBandwidthGBs = await bandwidthOrNote(session);
-    await measure(armSpecs(settings, model), engines, text, session, record);
+    await measure(armSpecs(backend, settings, model), engines, text, session, record);
   } catch (error) {
     reporter.end();
     const partial = assembleResult(record, { incomplete: true });

@@ -116,8 +116,9 @@ describe('llmopt-bench', () => {
     }
     expect(stdout).toContain('decode, tokens per second');
     expect(stdout).toContain('Profile of optimized');
-    expect(stdout).toContain('transformers-js: needs an ONNX model');
-    expect(result.skippedPeers).toMatchObject([{ name: 'transformers-js' }]);
+    expect(result.peers).toMatchObject([{ name: 'transformers-js F32', package: '@huggingface/transformers' }]);
+    expect(result.peers?.[0]?.runs.every((run) => run.outputTokens === 8)).toBe(true);
+    expect(result.peers?.[0]?.responses).toHaveLength(4);
   }, 120_000);
 
   it('writes what is there when interrupted, and leaves no process behind', async () => {
@@ -178,10 +179,11 @@ describe('llmopt-bench', () => {
       ['--peer', 'llama'],
       /^LLMOPT_OPTION_INVALID: peers must be one of node-llama-cpp, transformers-js, but is 'llama'/,
     ],
-    [['--backend', 'gpu'], /^LLMOPT_OPTION_INVALID: backend must be one of wasm, reference/],
+    [['--backend', 'tpu'], /^LLMOPT_OPTION_INVALID: backend must be one of wasm, reference, gpu, onnx/],
     [['run'], /^LLMOPT_OPTION_INVALID: Unexpected argument 'run'/],
     [['diff', 'a.json'], /^LLMOPT_OPTION_INVALID: Missing argument B/],
     [['kernels', '--rows', '1,two'], /^LLMOPT_OPTION_INVALID: --rows must be numbers with commas/],
+    [['backends', '--request-seconds', '0'], /^LLMOPT_OPTION_INVALID: requestSeconds must be above 0/],
     [['kernels', '--shape', '7b'], /^LLMOPT_OPTION_INVALID: shape must be one of 135m, 1b/],
   ])('answers %j with one error, exit code 2, and writes nothing', async (args, message) => {
     const cwd = await mkdtemp(join(folder, 'flags-'));

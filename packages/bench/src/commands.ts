@@ -1,5 +1,6 @@
 import { LlmoptError } from '@llmopt/core';
 import { type ArgsDef, type CommandDef, defineCommand } from 'citty';
+import type { BackendsOptions } from './backends/options.ts';
 import { numberFlag, numberListFlag, type ParsedFlags, textFlag } from './flags.ts';
 import type { KernelsOptions } from './kernels/options.ts';
 import { shapes } from './kernels/shapes.ts';
@@ -64,6 +65,58 @@ export function kernelsOptions({ values }: ParsedFlags): KernelsOptions {
   };
 }
 
+/** Arguments of `llmopt-bench backends`. */
+export const backendsArgs = {
+  model: {
+    type: 'string',
+    valueHint: 'NAME|PATH',
+    description: 'GGUF file, folder, or model name (smollm2-135m)',
+  },
+  'larosa-sparsity': { type: 'string', valueHint: 'SHARE', description: 'Run all of them with LaRoSA (without)' },
+  prompts: {
+    type: 'string',
+    valueHint: 'FILE',
+    description: 'Prompts: one per line, or a JSON array (four built-in ones)',
+  },
+  'max-new-tokens': { type: 'string', valueHint: 'N', description: 'Tokens per timed run (64)' },
+  runs: { type: 'string', valueHint: 'N', description: 'Timed runs of every prompt (3)' },
+  warmup: { type: 'string', valueHint: 'N', description: 'Rounds before the timed ones, dropped (1)' },
+  threads: { type: 'string', valueHint: 'N', description: 'Threads of wasm and onnx (all cores)' },
+  seed: { type: 'string', valueHint: 'N', description: 'Seed of the intervals of quality (0)' },
+  quality: { type: 'string', valueHint: 'TEXTFILE', description: 'Text to compare logits on (a built-in one)' },
+  'quality-tokens': { type: 'string', valueHint: 'N', description: 'Positions of it to compare at (256)' },
+  'request-seconds': {
+    type: 'string',
+    valueHint: 'S',
+    description: 'Slower backends get fewer tokens, outside the pairs (10)',
+  },
+  output: { type: 'string', valueHint: 'FILE', description: 'Result file (backends.json)' },
+} as const satisfies ArgsDef;
+
+export const backendsCommand: CommandDef = defineCommand({
+  meta: { name: 'backends', description: 'Run one model on every backend that works here, and compare them.' },
+  args: backendsArgs as ArgsDef,
+});
+
+/** The options that a command line of `backends` stands for. @throws LLMOPT_OPTION_INVALID, LLMOPT_FILE_NOT_FOUND */
+export async function backendsOptions({ values }: ParsedFlags): Promise<BackendsOptions> {
+  const options: BackendsOptions = {
+    model: textFlag(values, 'model'),
+    larosaSparsity: numberFlag(values, 'larosa-sparsity'),
+    maxNewTokens: numberFlag(values, 'max-new-tokens'),
+    runs: numberFlag(values, 'runs'),
+    warmup: numberFlag(values, 'warmup'),
+    threads: numberFlag(values, 'threads'),
+    seed: numberFlag(values, 'seed'),
+    quality: textFlag(values, 'quality'),
+    qualityTokens: numberFlag(values, 'quality-tokens'),
+    requestSeconds: numberFlag(values, 'request-seconds'),
+    output: textFlag(values, 'output'),
+  };
+  const prompts = textFlag(values, 'prompts');
+  return prompts === undefined ? options : { ...options, prompts: await readPrompts(prompts) };
+}
+
 /** Arguments of `llmopt-bench [options]`. citty describes them and writes the usage; `parseFlags` reads them. */
 export const benchArgs = {
   model: { type: 'string', valueHint: 'NAME|PATH', description: 'Model to run (smollm2-135m)' },
@@ -80,12 +133,16 @@ export const benchArgs = {
   'max-new-tokens': { type: 'string', valueHint: 'N', description: 'Tokens per timed run (128)' },
   runs: { type: 'string', valueHint: 'N', description: 'Timed runs of every prompt (5)' },
   warmup: { type: 'string', valueHint: 'N', description: 'Rounds before the timed ones, dropped (1)' },
-  threads: { type: 'string', valueHint: 'N', description: 'Threads per arm (all cores)' },
+  threads: { type: 'string', valueHint: 'N', description: 'Threads per arm, on wasm and onnx (all cores)' },
   seed: { type: 'string', valueHint: 'N', description: 'Seed of the intervals of quality (0)' },
-  backend: { type: 'string', valueHint: 'wasm|reference', description: 'What computes (wasm)' },
+  backend: { type: 'string', valueHint: 'wasm|reference|gpu|onnx', description: 'What computes (wasm)' },
   precision: { type: 'string', valueHint: 'int8|float32', description: 'Weights of the wasm backend (int8)' },
   quality: { type: 'string', valueHint: 'TEXTFILE', description: 'Text to measure quality on (a built-in one)' },
-  'quality-tokens': { type: 'string', valueHint: 'N', description: 'Tokens of it to use (4096; reference 512)' },
+  'quality-tokens': {
+    type: 'string',
+    valueHint: 'N',
+    description: 'Tokens of it to use (4096; gpu and reference 512)',
+  },
   'no-quality': { type: 'boolean', description: 'Measure no quality' },
   peer: {
     type: 'string',
@@ -107,7 +164,7 @@ export const benchCommand: CommandDef = defineCommand({
     description: 'Run a model as it is and optimised, side by side, and tell what it gains and costs.',
   },
   args: benchArgs as ArgsDef,
-  subCommands: { diff: diffCommand, kernels: kernelsCommand },
+  subCommands: { backends: backendsCommand, diff: diffCommand, kernels: kernelsCommand },
 });
 
 /** What `--name` says, or `false` for `--no-name`. @throws LLMOPT_OPTION_INVALID if both are there */

@@ -1,3 +1,7 @@
+export { runBackends } from './backends/backends.ts';
+export { type BackendFigures, type BackendsResult, isMeasured, type MissingBackend } from './backends/figures.ts';
+export type { BackendsOptions } from './backends/options.ts';
+export type { Plan } from './backends/plan.ts';
 export { type BenchmarkControl, runBenchmark } from './benchmark.ts';
 export { assertNoRegression, type Diff, type DiffRow, diffResults, readResult } from './diff.ts';
 export type { KernelFigures, ProfileFigures } from './kernels/figures.ts';
@@ -6,6 +10,7 @@ export type { KernelsOptions } from './kernels/options.ts';
 export { type BenchmarkOptions, bundledQualityText, defaultPrompts, readPrompts } from './options.ts';
 export { type PeerName, peerNames } from './peers/names.ts';
 export { evaluateQuality, type Foresight, type QualityOptions, type QualityReport } from './quality/evaluate.ts';
+export { backendsReport } from './report/backendsTable.ts';
 export { kernelsReport } from './report/kernelsTable.ts';
 export { createReporter, type Reporter } from './report/reporter.ts';
 export { resultReport } from './report/resultTable.ts';

@@ -3,8 +3,12 @@ import { LlmoptError } from '@llmopt/core';
 import type { CommandDef } from 'citty';
 import { renderUsage } from 'citty';
 import pc from 'picocolors';
+import { runBackends } from './backends/backends.ts';
 import { type BenchmarkControl, runBenchmark } from './benchmark.ts';
 import {
+  backendsArgs,
+  backendsCommand,
+  backendsOptions,
   benchArgs,
   benchCommand,
   benchmarkOptions,
@@ -19,6 +23,7 @@ import {
 import { assertNoRegression, diffResults, readResult } from './diff.ts';
 import { numberFlag, parseFlags } from './flags.ts';
 import { runKernels } from './kernels/kernels.ts';
+import { backendsReport } from './report/backendsTable.ts';
 import { diffTable } from './report/diffTable.ts';
 import { kernelsReport } from './report/kernelsTable.ts';
 import { createReporter, type Terminal } from './report/reporter.ts';
@@ -86,6 +91,11 @@ async function kernels(rawArgs: readonly string[], streams: Streams): Promise<nu
   return interruptible(streams, async (control) => kernelsReport(await runKernels(options, control)));
 }
 
+async function backends(rawArgs: readonly string[], streams: Streams): Promise<number> {
+  const options = await backendsOptions(parseFlags(rawArgs, backendsArgs));
+  return interruptible(streams, async (control) => backendsReport(await runBackends(options, control)));
+}
+
 async function diff(rawArgs: readonly string[], { stdout }: Streams): Promise<number> {
   const { values, positionals } = parseFlags(rawArgs, diffArgs);
   const failBelow = numberFlag(values, 'fail-below');
@@ -102,6 +112,7 @@ async function diff(rawArgs: readonly string[], { stdout }: Streams): Promise<nu
 }
 
 const subCommands: Record<string, { command: CommandDef; run: typeof bench }> = {
+  backends: { command: backendsCommand, run: backends },
   diff: { command: diffCommand, run: diff },
   kernels: { command: kernelsCommand, run: kernels },
 };

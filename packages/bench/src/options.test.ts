@@ -24,6 +24,8 @@ describe('resolveOptions', () => {
     expect(resolveOptions().peers).toEqual([]);
     expect(resolveOptions({ peers: ['transformers-js', 'transformers-js'] }).peers).toEqual(['transformers-js']);
     expect(resolveOptions({ backend: 'reference' }).precision).toBeUndefined();
+    expect(resolveOptions({ backend: 'gpu' }).qualityTokens).toBe(512);
+    expect(resolveOptions({ backend: 'onnx', threads: 2 })).toMatchObject({ threads: 2, qualityTokens: 4096 });
   });
 
   it.each<[BenchmarkOptions, RegExp]>([
@@ -36,10 +38,13 @@ describe('resolveOptions', () => {
     [{ threads: 0 }, /threads/],
     [{ seed: -1 }, /seed/],
     [{ qualityTokens: 0 }, /qualityTokens/],
-    [{ backend: 'gpu' as 'wasm' }, /backend must be one of wasm, reference, but is 'gpu'/],
+    [{ backend: 'tpu' as 'gpu' }, /backend must be one of wasm, reference, gpu, onnx, but is 'tpu'/],
     [{ precision: 'int4' as 'int8' }, /precision must be one of int8, float32/],
     [{ backend: 'reference', precision: 'int8' }, /precision int8 is not available on the reference backend/],
+    [{ backend: 'onnx', precision: 'int8' }, /precision int8 is not available on the onnx backend/],
     [{ backend: 'reference', threads: 2 }, /threads cannot be set on the reference backend/],
+    [{ backend: 'gpu', threads: 2 }, /threads cannot be set on the gpu backend/],
+    [{ backend: 'onnx', profile: true }, /profile is not available on the onnx backend/],
     [{ peers: ['llama'] as never }, /peers must be one of node-llama-cpp, transformers-js, but is 'llama'/],
     [{ prompts: [] }, /There is no prompt/],
     [{ prompts: ['a', '  '] }, /Prompt 2 is empty/],

@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { LlmoptError } from '@llmopt/core';
+import type { BackendName } from './arms/spec.ts';
 import { type PeerName, peerNames } from './peers/names.ts';
 
 /** What a benchmark may be told. Everything has a default. */
@@ -17,17 +18,17 @@ export interface BenchmarkOptions {
   runs?: number;
   /** Rounds over all prompts before the timed ones; they are dropped. Default 1. */
   warmup?: number;
-  /** Threads per arm. Default: the backend's choice. */
+  /** Threads per arm, on the backends wasm and onnx. Default: one per core. */
   threads?: number;
   /** Seed of the resampling that gives quality its intervals. Default 0. */
   seed?: number;
-  /** Default `wasm`. */
-  backend?: 'wasm' | 'reference';
+  /** What computes. `gpu` and `onnx` need packages of their own, see `@llmopt/core`. Default `wasm`. */
+  backend?: BackendName;
   /** Weights of the wasm backend. Default `int8`. */
   precision?: 'int8' | 'float32';
   /** A text file to measure quality on; `false` measures none. Default: the text that comes with the package. */
   quality?: string | false;
-  /** Tokens of that text to use, at most. Default 4096, on the reference backend 512. */
+  /** Tokens of that text to use, at most. Default 4096, on the backends gpu and reference 512. */
   qualityTokens?: number;
   /** Other engines to measure beside the two arms, in the same pairs. Default: none. */
   peers?: readonly PeerName[];
@@ -42,6 +43,8 @@ export interface BenchmarkOptions {
 /** `BenchmarkOptions` with every default filled in and every value checked. */
 export type Settings = Required<Omit<BenchmarkOptions, 'threads' | 'precision'>> &
   Pick<BenchmarkOptions, 'threads' | 'precision'>;
+
+const backendNames: readonly BackendName[] = ['wasm', 'reference', 'gpu', 'onnx'];
 
 /** Short tasks of different kinds: an explanation, a story, code, and a letter. */
 export const defaultPrompts: readonly string[] = [
@@ -74,16 +77,20 @@ function checkOneOf(name: string, value: string, allowed: readonly string[]): vo
  */
 export function resolveOptions(options: BenchmarkOptions = {}): Settings {
   const backend = options.backend ?? 'wasm';
-  checkOneOf('backend', backend, ['wasm', 'reference']);
+  checkOneOf('backend', backend, backendNames);
   if (options.precision !== undefined) checkOneOf('precision', options.precision, ['int8', 'float32']);
-  if (backend === 'reference' && options.precision === 'int8') {
+  if (backend !== 'wasm' && options.precision === 'int8') {
     throw invalid(
-      'precision int8 is not available on the reference backend, which computes in float32.',
+      `precision int8 is not available on the ${backend} backend, which computes in float32.`,
       'Leave it out.',
     );
   }
-  if (backend === 'reference' && options.threads !== undefined) {
-    throw invalid('threads cannot be set on the reference backend, which uses one.', 'Leave it out.');
+  const slow = backend === 'reference' || backend === 'gpu';
+  if (slow && options.threads !== undefined) {
+    throw invalid(`threads cannot be set on the ${backend} backend.`, 'Leave it out.');
+  }
+  if (options.profile && (backend === 'gpu' || backend === 'onnx')) {
+    throw invalid(`profile is not available on the ${backend} backend, which keeps no times of ops.`, 'Leave it out.');
   }
   const settings: Settings = {
     model: options.model ?? 'smollm2-135m',
@@ -97,7 +104,7 @@ export function resolveOptions(options: BenchmarkOptions = {}): Settings {
     backend,
     precision: backend === 'wasm' ? (options.precision ?? 'int8') : undefined,
     quality: options.quality ?? bundledQualityText,
-    qualityTokens: options.qualityTokens ?? (backend === 'reference' ? 512 : 4096),
+    qualityTokens: options.qualityTokens ?? (slow ? 512 : 4096),
     peers: [...new Set(options.peers)],
     profile: options.profile ?? false,
     output: options.output ?? 'benchmark_results.json',

@@ -1,5 +1,5 @@
 import { serveParent } from './arms/serve.ts';
-import { createLlamaHandlers } from './peers/nodeLlamaCpp.ts';
+import { createPeerHandlers } from './peers/handlers.ts';
 
 // Without the core, whose memory would count as the engine's.
-serveParent(createLlamaHandlers());
+serveParent(createPeerHandlers());

@@ -1,8 +1,8 @@
 import { availableParallelism, cpus, totalmem } from 'node:os';
-import { basename } from 'node:path';
 import { type Profile as CoreProfile, LlmoptError } from '@llmopt/core';
 import type { Arm, BenchmarkResult, Comparison, Peer, PeerComparison, Profile, Ratio } from '@llmopt/schema';
 import type { LoadReport } from './arms/protocol.ts';
+import { modelName } from './modelName.ts';
 import type { Settings } from './options.ts';
 import type { Calibration, SettingTried } from './peers/calibrate.ts';
 import type { Engine } from './peers/open.ts';
@@ -40,7 +40,7 @@ export interface BenchmarkRecord {
   arms: ArmRecord[];
   peers: PeerRecord[];
   /** Engines that were asked for but cannot take part. */
-  skippedPeers: (Engine & { reason: string })[];
+  skippedPeers: (Pick<Engine, 'name' | 'package'> & { reason: string })[];
   /** Of the machine, on the backend's threads, in GB/s. */
   memoryBandwidthGBs?: number | undefined;
   quality?: QualityReport;
@@ -78,7 +78,7 @@ function profileResult({ steps, stepMilliseconds, entries }: CoreProfile): Profi
   };
 }
 
-const timeFigures = (samples: readonly Sample[], load: { loadSeconds: number }): Arm['time'] => ({
+export const timeFigures = (samples: readonly Sample[], load: { loadSeconds: number }): Arm['time'] => ({
   totalSeconds: figure(samples, ({ totalSeconds }) => totalSeconds),
   tokensPerSecond: figure(samples, ({ timePerOutputTokenMs }) => 1000 / timePerOutputTokenMs),
   timeToFirstTokenMs: figure(samples, ({ timeToFirstTokenMs }) => timeToFirstTokenMs),
@@ -87,13 +87,13 @@ const timeFigures = (samples: readonly Sample[], load: { loadSeconds: number }):
   loadSeconds: figure([load], ({ loadSeconds }) => loadSeconds),
 });
 
-const tokenFigures = (samples: readonly Sample[]): Arm['tokens'] => ({
+export const tokenFigures = (samples: readonly Sample[]): Arm['tokens'] => ({
   input: figure(samples, ({ inputTokens }) => inputTokens),
   output: figure(samples, ({ outputTokens }) => outputTokens),
   total: figure(samples, ({ inputTokens, outputTokens }) => inputTokens + outputTokens),
 });
 
-const memoryFigures = (samples: readonly Sample[]): Arm['memory'] => ({
+export const memoryFigures = (samples: readonly Sample[]): Arm['memory'] => ({
   peakMb: figure(samples, ({ peakMb }) => peakMb),
   averageMb: figure(samples, ({ averageMb }) => averageMb),
   tokensPerMb: figure(samples, ({ outputTokens, peakMb }) => outputTokens / peakMb),
@@ -181,7 +181,7 @@ const verdicts = { higher: 'faster', lower: 'slower', 'no difference shown': 'no
 const charactersPerSecond = ({ characters, totalSeconds }: Sample) => Math.max(1, characters) / totalSeconds;
 
 /** A ratio over pairs, above 1 where the subject is better than what it is compared with. */
-function ratioOf(
+export function ratioOf(
   pairs: readonly (readonly [reference: Sample, subject: Sample])[],
   better: (subject: Sample, reference: Sample) => number,
 ): Ratio {
@@ -260,6 +260,7 @@ export function assembleResult(
       backend: settings.backend,
       threads: Number(backend.threads ?? 1),
       precision: String(backend.precision),
+      backendSettings: { ...backend },
       chatTemplate,
       ...(quality && {
         quality: { scoredTokens: quality.scoredTokens, windows: quality.windows, windowTokens: quality.windowTokens },
@@ -270,9 +271,4 @@ export function assembleResult(
     ...(record.skippedPeers.length > 0 && { skippedPeers: record.skippedPeers }),
     ...(comparison && { comparison }),
   };
-}
-
-/** What the user called the model, without the folders of their machine. */
-function modelName(model: string): string {
-  return model.endsWith('.gguf') ? basename(model) : model;
 }

@@ -92,4 +92,22 @@ describe('runTimed', () => {
     await expect(run).rejects.toThrow('gone');
     expect(samples).toHaveLength(2);
   });
+
+  it('goes on without an arm that failed where somebody takes note of it', async () => {
+    const log: string[] = [];
+    const arm = await localArm('A', 1, log);
+    const failing: ArmProcess = { ...arm, call: () => Promise.reject(new Error('gone')) };
+    const failures: unknown[] = [];
+    await runTimed([failing, arm], {
+      prompts: 1,
+      runs: 3,
+      warmup: 0,
+      promptTokens: 2,
+      maxNewTokens: 8,
+      onSample: (index, { inputTokens }) => expect([index, inputTokens]).toEqual([1, 2]),
+      onFailure: (index, error) => failures.push([index, error]),
+    });
+    expect(failures).toEqual([[0, new Error('gone')]]);
+    expect(log).toEqual(['A0', 'A0', 'A0']);
+  });
 });

@@ -1,4 +1,5 @@
 import type { ArmProcess } from './arms/parent.ts';
+import type { RunRequest } from './arms/protocol.ts';
 import { sampleMemory } from './memory.ts';
 
 const bytesPerMb = 2 ** 20;
@@ -50,11 +51,13 @@ export function planTurns(counts: { arms: number; prompts: number; runs: number;
   return turns;
 }
 
+type RequestLength = Pick<RunRequest, 'promptTokens' | 'maxNewTokens'>;
+
 /** One request on one arm, with its memory watched from outside. */
-async function runOnce(arm: ArmProcess, turn: Turn, maxNewTokens: number): Promise<Sample> {
+async function runOnce(arm: ArmProcess, turn: Turn, length: RequestLength): Promise<Sample> {
   const memory = sampleMemory(arm.pid);
   const report = await arm
-    .call('run', { prompt: turn.prompt, maxNewTokens, ignoreEndToken: true })
+    .call('run', { prompt: turn.prompt, ...length, ignoreEndToken: true })
     .catch(async (error) => {
       await memory.stop();
       throw error;
@@ -77,19 +80,21 @@ async function runOnce(arm: ArmProcess, turn: Turn, maxNewTokens: number): Promi
   };
 }
 
-export interface TimedRuns {
+export interface TimedRuns extends RequestLength {
   prompts: number;
   runs: number;
   warmup: number;
-  maxNewTokens: number;
   /** Called with every sample that counts, as it comes; warm-ups are dropped. */
   onSample: (arm: number, sample: Sample) => void;
   onProgress?: (fraction: number, detail: string) => void;
+  /** Called when an arm fails, which then sits out; without it, or where it throws, the failure ends the runs. */
+  onFailure?: (arm: number, error: unknown) => void;
 }
 
-/** Runs the arms in pairs. Samples that came before an error have been handed over. @throws what an arm throws */
+/** Runs the arms in pairs. Samples that came before an error have been handed over. @throws what an arm throws, without `onFailure` */
 export async function runTimed(arms: readonly ArmProcess[], options: TimedRuns): Promise<void> {
-  const { prompts, runs, warmup, maxNewTokens, onSample, onProgress } = options;
+  const { prompts, runs, warmup, promptTokens, maxNewTokens, onSample, onProgress, onFailure } = options;
+  const failed = new Set<number>();
   const turns = planTurns({ arms: arms.length, prompts, runs, warmup });
   let done = 0;
   for (const turn of turns) {
@@ -97,9 +102,16 @@ export async function runTimed(arms: readonly ArmProcess[], options: TimedRuns):
     for (const index of turn.order) {
       const arm = arms[index] as ArmProcess;
       onProgress?.(done / (turns.length * arms.length), `${round}, prompt ${turn.prompt + 1}/${prompts}, ${arm.name}`);
-      const sample = await runOnce(arm, turn, maxNewTokens);
-      if (turn.run >= 0) onSample(index, sample);
       done++;
+      if (failed.has(index)) continue;
+      try {
+        const sample = await runOnce(arm, turn, { promptTokens, maxNewTokens });
+        if (turn.run >= 0) onSample(index, sample);
+      } catch (error) {
+        if (!onFailure) throw error;
+        onFailure(index, error);
+        failed.add(index);
+      }
     }
   }
   onProgress?.(1, '');

@@ -7,10 +7,11 @@ import { int, ptr } from './args';
 
 export function silu(args: usize, thread: i32, threads: i32): void {
   const rows = load<i32>(ptr(args, 0));
+  const end = <usize>int(args, 5) << 2;
   for (let row = thread; row < rows; row += threads) {
     const from = fromOf(args, row);
     const to = toOf(args, row);
-    for (let i: usize = 0; i < endOf(args); i += 32) {
+    for (let i: usize = 0; i < end; i += 32) {
       const a = silu4(v128.load(from + i));
       const b = silu4(v128.load(from + i, 16));
       v128.store(to + i, a);
@@ -21,10 +22,11 @@ export function silu(args: usize, thread: i32, threads: i32): void {
 
 export function geluTanh(args: usize, thread: i32, threads: i32): void {
   const rows = load<i32>(ptr(args, 0));
+  const end = <usize>int(args, 5) << 2;
   for (let row = thread; row < rows; row += threads) {
     const from = fromOf(args, row);
     const to = toOf(args, row);
-    for (let i: usize = 0; i < endOf(args); i += 32) {
+    for (let i: usize = 0; i < end; i += 32) {
       const a = geluTanh4(v128.load(from + i));
       const b = geluTanh4(v128.load(from + i, 16));
       v128.store(to + i, a);
@@ -35,10 +37,11 @@ export function geluTanh(args: usize, thread: i32, threads: i32): void {
 
 export function gelu(args: usize, thread: i32, threads: i32): void {
   const rows = load<i32>(ptr(args, 0));
+  const end = <usize>int(args, 5) << 2;
   for (let row = thread; row < rows; row += threads) {
     const from = fromOf(args, row);
     const to = toOf(args, row);
-    for (let i: usize = 0; i < endOf(args); i += 32) {
+    for (let i: usize = 0; i < end; i += 32) {
       const a = gelu4(v128.load(from + i));
       const b = gelu4(v128.load(from + i, 16));
       v128.store(to + i, a);
@@ -57,12 +60,6 @@ function fromOf(args: usize, row: i32): usize {
 @inline
 function toOf(args: usize, row: i32): usize {
   return ptr(args, 3) + <usize>row * <usize>int(args, 4);
-}
-
-// @ts-ignore: decorator
-@inline
-function endOf(args: usize): usize {
-  return <usize>int(args, 5) << 2;
 }
 
 // x / (1 + e^-x)

@@ -1,6 +1,7 @@
 export { gelu, geluTanh, silu } from './act';
 export { attention, attentionInt16, attentionMerge } from './attention';
 export { barrier } from './barrier';
+export { checksum } from './checksum';
 export { add, copyRows, gatedSilu } from './elementwise';
 export { embedFloat32, embedInt8 } from './embed';
 export { headInt8 } from './headInt8';

@@ -10,6 +10,7 @@ export type {
   MemoryReport,
   Profile,
 } from './backends/backend.ts';
+export type { OnnxAttribute, OnnxBuilder, OnnxKernel } from './backends/onnx/kernel.ts';
 export type { ReferenceContext } from './backends/reference/context.ts';
 export { reference } from './backends/reference/index.ts';
 export {

@@ -1,4 +1,4 @@
-import { groupLinears, isOutputMajor } from '../src/backends/wasm/packing/groups.ts';
+import { groupLinears } from '../src/backends/wasm/packing/groups.ts';
 import { headInt8Layout, tileInt8Layout } from '../src/backends/wasm/packing/layouts.ts';
 import { checkGraph } from '../src/graph/check.ts';
 import { type Graph, type Param, withParams } from '../src/graph/graph.ts';
@@ -15,12 +15,13 @@ export async function quantizedGraph(graph: Graph): Promise<Graph> {
       read: async (rows) => (rows ? data.slice(rows[0] * width, rows[1] * width) : data),
     });
   };
+  const groups = groupLinears(graph, checkGraph(graph));
   for (const op of graph.ops) {
-    if (op.kind !== 'embed' && !(op.kind === 'linear' && isOutputMajor(op, graph))) continue;
+    if (op.kind !== 'embed' && !(op.kind === 'linear' && !groups.has(op))) continue;
     const param = graph.params.get(op.params.weight)!;
     replace(op.params.weight, param.shape, throughHead(await param.read(), param.shape as [number, number]));
   }
-  for (const group of new Set(groupLinears(graph, checkGraph(graph)).values())) {
+  for (const group of new Set(groups.values())) {
     const weights = await Promise.all(group.ops.map((op) => graph.params.get(op.params.weight)!.read()));
     const all = new Float32Array(group.outputs * group.inputs);
     let at = 0;

@@ -25,6 +25,20 @@ describe('larosa', () => {
     expect(() => checkGraph(graph)).not.toThrow();
   });
 
+  it('takes what a parallel block reads for one input, and its activation for the middle', async () => {
+    const graph = await sparse(0.5, { architecture: 'phi2', layers: 1, width: 48, ffn: 80 });
+    const kept = graph.ops.flatMap((op) =>
+      op.kind === 'larosa.sparsify' ? [[op.inputs.input, op.attributes.keep]] : [],
+    );
+    expect(kept).toEqual([
+      ['0.attentionNorm', 28],
+      ['0.attention', 16],
+      ['0.activated', 24],
+    ]);
+    const lists = graph.ops.flatMap((op) => (op.kind === 'linear' ? [op.inputs.channels] : []));
+    expect(lists.filter((list) => list === '0.attentionNorm.channels')).toHaveLength(4);
+  });
+
   it.each(['int8', 'float32'] as const)('with sparsity 0 changes not one bit (%s)', async (precision) => {
     const tokens = Array.from({ length: 20 }, (_, i) => (i * 29) % 101);
     const logits = async (graph: Parameters<typeof compile>[1]) => {

@@ -1,9 +1,10 @@
-import { reference, wasm } from '@llmopt/core';
+import { type CustomOp, mapOps, type Op, reference, wasm } from '@llmopt/core';
+import { onnx } from '@llmopt/core/onnx';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { compile, randomGraph } from '../../core/test/backends.ts';
 import { sparsifyGraph } from './larosa.ts';
-import { topK } from './sparsify.ts';
+import { sparsifyDefinition, topK } from './sparsify.ts';
 
 describe('topK', () => {
   it('keeps the largest by magnitude, ascending', () => {
@@ -14,7 +15,13 @@ describe('topK', () => {
   });
 });
 
-describe('the wasm kernel', () => {
+// The backends with a kernel of their own.
+const backends = {
+  wasm: (threads: number) => wasm({ threads, precision: 'float32' }),
+  onnx: () => onnx({ threads: 1, values: true }),
+};
+
+describe.each(Object.entries(backends))('the %s kernel', (_, backend) => {
   it('chooses the same channels as topK, for any width, count, rows and threads', { timeout: 120_000 }, async () => {
     await fc.assert(
       fc.asyncProperty(
@@ -29,7 +36,7 @@ describe('the wasm kernel', () => {
           const { rewritten: graph } = sparsifyGraph(randomGraph({ seed, width, layers: 1 }), (_site, inputs) =>
             Math.max(1, Math.round(inputs * share)),
           );
-          const executable = await compile(wasm({ threads, precision: 'float32' }), graph);
+          const executable = await compile(backend(threads), graph);
           try {
             const slot = executable.kv.acquire()!;
             const all = Array.from({ length: rows }, (_, i) => i);
@@ -60,22 +67,75 @@ describe('the wasm kernel', () => {
   });
 });
 
-it('a sparse graph gives the same logits on wasm as on the reference', async () => {
-  const { rewritten } = sparsifyGraph(randomGraph({ width: 72, ffn: 200 }), (_site, inputs) =>
-    Math.floor(inputs * 0.6),
-  );
-  const tokens = Array.from({ length: 12 }, (_, i) => (i * 17) % 101);
-  const run = async (backend: Parameters<typeof compile>[0]) => {
-    const executable = await compile(backend, rewritten);
+it.each(Object.entries(backends))(
+  'a sparse graph gives the same logits on %s as on the reference',
+  async (_, backend) => {
+    const { rewritten } = sparsifyGraph(randomGraph({ width: 72, ffn: 200 }), (_site, inputs) =>
+      Math.floor(inputs * 0.6),
+    );
+    const tokens = Array.from({ length: 12 }, (_, i) => (i * 17) % 101);
+    const run = async (on: Parameters<typeof compile>[0]) => {
+      const executable = await compile(on, rewritten);
+      const slot = executable.kv.acquire()!;
+      const rows = tokens.map((_, i) => i);
+      const { logits } = await executable.forward({
+        tokens,
+        slots: rows.map(() => slot),
+        positions: rows,
+        logits: rows,
+      });
+      const copy = logits.slice();
+      await executable.dispose();
+      return copy;
+    };
+    const expected = await run(reference());
+    const actual = await run(backend(2));
+    const largest = Math.max(...expected.map(Math.abs));
+    for (const [i, logit] of expected.entries()) expect(Math.abs(actual[i]! - logit) / largest).toBeLessThan(1e-4);
+  },
+);
+
+it.each(Object.entries(backends))(
+  'equals at the border: %s keeps the first, as the reference does',
+  async (_, backend) => {
+    const width = 40;
+    const rows = 6;
+    const base = randomGraph({ width, layers: 1, vocabulary: rows });
+    const sparsify = (keep: number): CustomOp => ({
+      kind: 'larosa.sparsify',
+      inputs: { input: 'embedded' },
+      outputs: { channels: `keep ${keep}` },
+      params: {},
+      attributes: { keep },
+      definition: sparsifyDefinition,
+    });
+    // Magnitudes 0, 1 and 2 only, so that every border runs through equals.
+    const table = Float32Array.from({ length: rows * width }, (_, i) => ((i * i + (i >> 3)) % 5) - 2);
+    const keeps = [1, 7, 20, 33, 40];
+    const graph = {
+      ...mapOps(base, (op): Op[] => (op.kind === 'embed' ? [op, ...keeps.map(sparsify)] : [op])),
+      params: new Map([
+        ...base.params,
+        ['token_embd.weight', { shape: [rows, width], key: 'ties', read: async () => table }],
+      ]),
+    };
+    const executable = await compile(backend(2), graph);
     const slot = executable.kv.acquire()!;
-    const rows = tokens.map((_, i) => i);
-    const { logits } = await executable.forward({ tokens, slots: rows.map(() => slot), positions: rows, logits: rows });
-    const copy = logits.slice();
+    const all = Array.from({ length: rows }, (_, i) => i);
+    const { values } = await executable.forward({
+      tokens: all,
+      slots: all.map(() => slot),
+      positions: all,
+      logits: all,
+      values: keeps.map((keep) => ({ name: `keep ${keep}`, rows: all })),
+    });
     await executable.dispose();
-    return copy;
-  };
-  const expected = await run(reference());
-  const actual = await run(wasm({ precision: 'float32', threads: 2 }));
-  const largest = Math.max(...expected.map(Math.abs));
-  for (const [i, logit] of expected.entries()) expect(Math.abs(actual[i]! - logit) / largest).toBeLessThan(1e-4);
-});
+    for (const keep of keeps) {
+      for (const row of all) {
+        const alive = values[`keep ${keep}`]!.subarray(row * width, (row + 1) * width);
+        const chosen = [...alive.keys()].filter((channel) => alive[channel] === 1);
+        expect(chosen).toEqual([...topK(table.subarray(row * width, (row + 1) * width), keep)]);
+      }
+    }
+  },
+);

@@ -1,4 +1,6 @@
-import { type abiVersion, type CustomOp, defineOp, type WasmLayout } from '@llmopt/core';
+import { type abiVersion, type CustomOp, defineOp, type OnnxBuilder, type WasmLayout } from '@llmopt/core';
+import { lowerListedLinear } from './gpu/linear.ts';
+import { lowerSparsify } from './gpu/select.ts';
 import { wasmBase64 } from './kernels.generated.ts';
 
 /** Attributes of the op: how many channels of each row stay alive. */
@@ -58,5 +60,18 @@ export const sparsifyDefinition = defineOp({
         ];
       },
     },
+    // Of equals, TopK takes the lower index, too.
+    onnx(op: CustomOp, build: OnnxBuilder) {
+      const input = build.input('input');
+      const { keep } = op.attributes as SparsifyAttributes;
+      const [, kept] = build.nodes('TopK', [build.node('Abs', [input]), build.ints([keep])], 2, {
+        axis: -1n,
+        sorted: 0n,
+      });
+      const none = build.node('ConstantOfShape', [build.node('Shape', [input])]);
+      const ones = build.node('Expand', [build.floats(1), build.node('Shape', [kept!])]);
+      return { channels: build.node('ScatterElements', [none, kept!, ones], { axis: -1n }) };
+    },
+    gpu: { lower: lowerSparsify, linear: lowerListedLinear },
   },
 });

@@ -147,6 +147,10 @@ export const benchmarkResultSchema = z.looseObject({
     warmup: count,
     seed: z.int(),
     backend: z.string(),
+    backendSettings: z
+      .record(z.string(), z.union([z.string(), z.number(), z.boolean()]))
+      .optional()
+      .describe('what the backend says of itself, such as precision, mode and device, or executionProviders'),
     threads: z.int().positive(),
   }),
   arms: z.array(armSchema).min(1),

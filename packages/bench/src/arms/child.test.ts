@@ -44,6 +44,13 @@ describe('run, profile, cpu and quality', () => {
     expect(report.residentBytes).toBeGreaterThan(1e6);
   });
 
+  it('reads only the beginning of a prompt where asked to', async () => {
+    const handlers = createHandlers(async () => fakeArm());
+    await handlers.load(load, silent);
+    const report = await handlers.run({ prompt: 1, promptTokens: 3, maxNewTokens: 2, ignoreEndToken: true }, silent);
+    expect(report.usage).toMatchObject({ inputTokens: 3, outputTokens: 2 });
+  });
+
   it('profiles only the steps behind the prompt', async () => {
     const handlers = createHandlers(async () => fakeArm());
     await handlers.load(load, silent);

@@ -2,6 +2,8 @@ import { performance } from 'node:perf_hooks';
 import { LlmoptError, measureReadBandwidth, type Pipeline, type Progress } from '@llmopt/core';
 import { profileDecode } from '../profile.ts';
 import { evaluateQuality } from '../quality/evaluate.ts';
+import { compareLogits, writeLogits } from '../quality/logitsFile.ts';
+import { probeBackend } from './probe.ts';
 import type { ArmCall, Handlers, LoadReport, RunReport, RunRequest } from './protocol.ts';
 import type { ArmSpec, OpenedArm } from './spec.ts';
 
@@ -42,10 +44,16 @@ export function createHandlers(open: OpenArm): Handlers<Exclude<ArmCall, 'loadPe
     if (!loaded || !ids) throw new LlmoptError('LLMOPT_BENCH_FAILED', `Prompt ${prompt} was not loaded.`);
     return { pipeline: loaded.pipeline, ids };
   };
+  const loadedPipeline = () => {
+    if (!loaded) throw new LlmoptError('LLMOPT_BENCH_FAILED', 'No model was loaded.');
+    return loaded.pipeline;
+  };
 
-  const generate = async ({ prompt, maxNewTokens, ignoreEndToken }: RunRequest): Promise<RunReport> => {
+  const generate = async ({ prompt, promptTokens, maxNewTokens, ignoreEndToken }: RunRequest): Promise<RunReport> => {
     const { pipeline, ids } = loadedPrompt(prompt);
-    const result = await pipeline.generate(ids, { maxNewTokens, ignoreEndToken, temperature: 0 });
+    // Whatever the model's generation_config.json asks for.
+    const greedy = { temperature: 0, repetitionPenalty: 1 };
+    const result = await pipeline.generate(ids.slice(0, promptTokens), { maxNewTokens, ignoreEndToken, ...greedy });
     const { kv } = pipeline.memory();
     return {
       usage: result.usage,
@@ -95,7 +103,19 @@ export function createHandlers(open: OpenArm): Handlers<Exclude<ArmCall, 'loadPe
       return { userSeconds: user / 1e6, systemSeconds: system / 1e6 };
     },
 
+    probe: ({ backend }) => probeBackend(backend),
+
     bandwidth: ({ threads }) => measureReadBandwidth({ threads }),
+
+    async writeLogits(input, report) {
+      const onProgress = (fraction: number) => report({ stage: 'quality', fraction });
+      return { positions: await writeLogits(loadedPipeline(), { ...input, onProgress }) };
+    },
+
+    compareLogits(input, report) {
+      const onProgress = (fraction: number) => report({ stage: 'quality', fraction });
+      return compareLogits(loadedPipeline(), { ...input, onProgress });
+    },
 
     async quality({ baseline, optimized, text, maxTokens, seed }, report) {
       const { pipeline: a } = await open(baseline, report);

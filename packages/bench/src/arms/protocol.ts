@@ -1,12 +1,13 @@
 import type { ErrorCode, GenerateResult, Profile, Progress, ReadBandwidth } from '@llmopt/core';
 import type { PeerLoad, PeerLoadReport } from '../peers/protocol.ts';
 import type { QualityReport } from '../quality/evaluate.ts';
-import type { ArmSpec } from './spec.ts';
+import type { Divergences } from '../quality/logitsFile.ts';
+import type { ArmSpec, BackendSpec } from './spec.ts';
 
 export interface LoadReport {
   loadSeconds: number;
   model: { name: string; architecture: string; parameters: number; file: string; quantization: string };
-  /** What the backend says about itself: threads, precision, ... */
+  /** What the backend says about itself: threads, precision, device, ... */
   backend: Readonly<Record<string, string | number | boolean>>;
   plugins: { name: string; version: string; options: unknown; fidelity: 'exact' | 'approximate' | 'vocabulary' }[];
   /** Token ids of each prompt, as the model reads it. */
@@ -33,14 +34,32 @@ export interface RunReport {
 export interface RunRequest {
   /** Index into the prompts that were loaded. */
   prompt: number;
+  /** Read only so many of its tokens. Default: all. */
+  promptTokens?: number;
   maxNewTokens: number;
   ignoreEndToken: boolean;
+}
+
+export interface ProbeReport {
+  /** What the backend says about itself once it has run something. */
+  settings: LoadReport['backend'];
+  /** What it wrote to the console meanwhile. */
+  notes: string[];
+}
+
+/** A text, how many of its first positions to compute, and the path of a file for their logits. */
+export interface PositionsInput {
+  text: string;
+  positions: number;
+  file: string;
 }
 
 /** What an arm's process can be asked, with input and answer. */
 export interface ArmCalls {
   load: { input: { spec: ArmSpec; prompts: readonly string[]; maxNewTokens: number }; output: LoadReport };
-  /** The same for an arm of another engine. */
+  /** Make sure that a backend works here, by running something small. Needs no model. */
+  probe: { input: { backend: BackendSpec }; output: ProbeReport };
+  /** The same as `load` for an arm of another engine. */
   loadPeer: { input: PeerLoad; output: PeerLoadReport };
   run: { input: RunRequest; output: RunReport };
   /** Profile decode steps behind a prompt. */
@@ -53,6 +72,10 @@ export interface ArmCalls {
     input: { baseline: ArmSpec; optimized: ArmSpec; text: string; maxTokens: number; seed: number };
     output: QualityReport;
   };
+  /** Write down the loaded model's logits. */
+  writeLogits: { input: PositionsInput; output: { positions: number } };
+  /** Compare the loaded model's logits with those that another arm wrote, position by position. */
+  compareLogits: { input: PositionsInput; output: Divergences };
 }
 
 export type ArmCall = keyof ArmCalls;

@@ -3,7 +3,8 @@ import { larosa } from '@llmopt/larosa';
 
 /** An arm as plain data, so that it can be sent to the process that runs it. */
 export interface ArmSpec {
-  name: 'baseline' | 'optimized';
+  /** What messages call it. */
+  name: string;
   /** Path of the model's file. */
   model: string;
   backend: BackendSpec;
@@ -12,7 +13,11 @@ export interface ArmSpec {
 
 export type BackendSpec =
   | { name: 'wasm'; threads?: number; precision?: 'int8' | 'float32'; profile?: boolean }
-  | { name: 'reference' };
+  | { name: 'reference' }
+  | { name: 'gpu' }
+  | { name: 'onnx'; threads?: number };
+
+export type BackendName = BackendSpec['name'];
 
 /** A first-party plugin and its options. */
 export interface PluginSpec {
@@ -20,17 +25,27 @@ export interface PluginSpec {
   options: { sparsity: number };
 }
 
-function backendOf(spec: BackendSpec): Backend {
-  if (spec.name === 'reference') return reference();
-  const { threads, precision, profile } = spec;
-  return wasm({ threads, precision, profile });
+/** Backends beside those of core's main entry point come with packages of their own, which nobody else should load. */
+export async function backendOf(spec: BackendSpec): Promise<Backend> {
+  switch (spec.name) {
+    case 'reference':
+      return reference();
+    case 'gpu':
+      return (await import('@llmopt/core/gpu')).gpu();
+    case 'onnx':
+      return (await import('@llmopt/core/onnx')).onnx({ threads: spec.threads });
+    case 'wasm': {
+      const { threads, precision, profile } = spec;
+      return wasm({ threads, precision, profile });
+    }
+  }
 }
 
 function pluginOf(spec: PluginSpec): Plugin {
   return larosa(spec.options);
 }
 
-/** A loaded arm, and what its backend says about itself: threads, precision, ... */
+/** A loaded arm, and what its backend says about itself: threads, precision, device, ... */
 export interface OpenedArm {
   pipeline: Pipeline;
   backend: Backend['settings'];
@@ -38,7 +53,7 @@ export interface OpenedArm {
 
 /** Loads the arm's model with its plugins. @throws whatever `createPipeline` throws */
 export async function openArm(spec: ArmSpec, onProgress?: (progress: Progress) => void): Promise<OpenedArm> {
-  const backend = backendOf(spec.backend);
+  const backend = await backendOf(spec.backend);
   const plugins = spec.plugins.map(pluginOf);
   const pipeline = await createPipeline({ model: spec.model, backend, plugins, slots: 1, onProgress });
   return { pipeline, backend: backend.settings };

@@ -1,10 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { type ModelShape, randomGraph, shapes } from './shapes.ts';
+import { randomGraph, shapes } from './shapes.ts';
 
-const tiny: ModelShape = {
-  ...{ architecture: 'llama', width: 32, heads: 2, kvHeads: 1, headDim: 16, rotaryDim: 16 },
-  ...{ ffn: 64, layers: 3, vocabulary: 40 },
-};
+const tiny = { width: 32, heads: 2, kvHeads: 1, headDim: 16, ffn: 64, layers: 3, vocabulary: 40 };
 
 describe('randomGraph', () => {
   it.each([

@@ -1,14 +1,15 @@
 import { buildGraph, type Checkpoint, type Graph, type TensorInfo, withParams } from '@llmopt/core';
 
-/** Sizes of a model, and which architecture it is: a Llama whose head is its embedding, or a Phi. */
+/** Sizes of a model. */
 export interface ModelShape {
-  architecture: 'llama' | 'phi2';
+  /** A Llama whose head is its embedding (default), or a Phi. */
+  architecture?: 'llama' | 'phi2';
   width: number;
   heads: number;
   kvHeads: number;
   headDim: number;
-  /** Numbers of a head that turn with the position. */
-  rotaryDim: number;
+  /** Numbers of a head that turn with the position. Default: all. */
+  rotaryDim?: number;
   ffn: number;
   layers: number;
   vocabulary: number;
@@ -16,14 +17,8 @@ export interface ModelShape {
 
 /** Shapes that can be measured without a checkpoint. */
 export const shapes = {
-  '135m': {
-    ...{ architecture: 'llama', width: 576, heads: 9, kvHeads: 3, headDim: 64, rotaryDim: 64 },
-    ...{ ffn: 1536, layers: 30, vocabulary: 49_152 },
-  },
-  '1b': {
-    ...{ architecture: 'llama', width: 2048, heads: 32, kvHeads: 4, headDim: 64, rotaryDim: 64 },
-    ...{ ffn: 5632, layers: 22, vocabulary: 32_000 },
-  },
+  '135m': { width: 576, heads: 9, kvHeads: 3, headDim: 64, ffn: 1536, layers: 30, vocabulary: 49_152 },
+  '1b': { width: 2048, heads: 32, kvHeads: 4, headDim: 64, ffn: 5632, layers: 22, vocabulary: 32_000 },
   'phi-2': {
     ...{ architecture: 'phi2', width: 2560, heads: 32, kvHeads: 32, headDim: 80, rotaryDim: 32 },
     ...{ ffn: 10_240, layers: 32, vocabulary: 51_200 },
@@ -48,7 +43,7 @@ const roleOf = (tensor: string) => tensor.replace(/^blk\.\d+\./, '');
 
 /** A checkpoint with the names of GGUF files and numbers that are made when they are read. */
 export function randomCheckpoint(shape: ModelShape): Checkpoint {
-  const { architecture, width, heads, kvHeads, headDim, rotaryDim, ffn, layers } = shape;
+  const { architecture = 'llama', width, heads, kvHeads, headDim, rotaryDim = headDim, ffn, layers } = shape;
   const tensors = tensorsOf(shape);
   const epsilon = architecture === 'llama' ? 'layer_norm_rms_epsilon' : 'layer_norm_epsilon';
   return {
@@ -85,18 +80,18 @@ function tensorsOf({ architecture, width, heads, kvHeads, headDim, ffn, layers, 
     tensors.set(name, { name, shape, type: 'F32', byteLength });
   };
   // Phi has biases everywhere, also of its norms.
-  const biased = architecture === 'phi2';
+  const phi = architecture === 'phi2';
   const norm = (name: string) => {
     add(`${name}.weight`, width);
-    if (biased) add(`${name}.bias`, width);
+    if (phi) add(`${name}.bias`, width);
   };
   const linear = (name: string, outputs: number, inputs: number) => {
     add(`${name}.weight`, outputs, inputs);
-    if (biased) add(`${name}.bias`, outputs);
+    if (phi) add(`${name}.bias`, outputs);
   };
   add('token_embd.weight', vocabulary, width);
   norm('output_norm');
-  if (biased) linear('output', vocabulary, width);
+  if (phi) linear('output', vocabulary, width);
   for (let layer = 0; layer < layers; layer++) {
     const of = (name: string) => `blk.${layer}.${name}`;
     norm(of('attn_norm'));
@@ -104,7 +99,7 @@ function tensorsOf({ architecture, width, heads, kvHeads, headDim, ffn, layers, 
     linear(of('attn_k'), kvHeads * headDim, width);
     linear(of('attn_v'), kvHeads * headDim, width);
     linear(of('attn_output'), width, heads * headDim);
-    if (architecture === 'llama') {
+    if (!phi) {
       norm(of('ffn_norm'));
       linear(of('ffn_gate'), ffn, width);
     }

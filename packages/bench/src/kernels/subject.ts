@@ -4,11 +4,12 @@ import {
   buildGraph,
   defaultCacheFolder,
   type Graph,
-  openGguf,
+  openCheckpoint,
   type Progress,
   resolveModel,
-  tokenizerFromGguf,
+  tokenizerFrom,
 } from '@llmopt/core';
+import { modelName } from '../modelName.ts';
 import { bundledQualityText } from '../options.ts';
 import { createRandom } from '../statistics/random.ts';
 import type { KernelsSettings } from './options.ts';
@@ -50,12 +51,12 @@ export async function openSubject(
     };
   }
   const { model } = subject;
-  const checkpoint = await openGguf(await resolveModel(model, { onProgress, signal }));
+  const checkpoint = await openCheckpoint(await resolveModel(model, { onProgress, signal }));
   try {
     const graph = buildGraph(checkpoint);
-    const text = (await tokenizerFromGguf(checkpoint)).encode(await readFile(bundledQualityText, 'utf8'));
+    const text = (await tokenizerFrom(checkpoint)).encode(await readFile(bundledQualityText, 'utf8'));
     return {
-      name: model.endsWith('.gguf') ? path.basename(model) : model,
+      name: modelName(model),
       graph,
       modelKey: await checkpoint.checksum(),
       cacheDir: path.join(defaultCacheFolder(), 'packed'),

@@ -37,7 +37,7 @@ function fakeEngine(speeds: Speeds) {
   const options: CalibrationOptions = {
     name: 'engine',
     start,
-    load: { file: 'm.gguf', prompts: [[1], [1, 2, 3], [1, 2]], maxNewTokens: 48 },
+    load: { engine: 'node-llama-cpp', file: 'm.gguf', prompts: [[1], [1, 2, 3], [1, 2]], maxNewTokens: 48 },
     cores: 2,
     limits: { patienceMs: 9_000, leastMs: 2_000 },
   };

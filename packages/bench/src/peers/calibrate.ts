@@ -38,6 +38,8 @@ export interface CalibrationOptions {
   load: Omit<PeerLoad, 'setting'>;
   /** Default: all of the machine. */
   cores?: number;
+  /** Whether the engine computes on Node's pool, whose size then matters. Default true. */
+  usesPool?: boolean;
   /** Milliseconds that the first setting may take, and any other one at least. */
   limits?: { patienceMs: number; leastMs: number };
   onProgress?: (fraction: number, setting: string) => void;
@@ -94,7 +96,8 @@ async function tryOut(setting: PeerSetting, options: CalibrationOptions, limitMs
  * @throws LLMOPT_BENCH_FAILED if no setting works, LLMOPT_ABORTED
  */
 export async function calibrate(options: CalibrationOptions): Promise<Calibration> {
-  const { name, cores = availableParallelism(), limits = { patienceMs, leastMs }, onProgress } = options;
+  const { name, cores = availableParallelism(), usesPool = true } = options;
+  const { limits = { patienceMs, leastMs }, onProgress } = options;
   const candidates = settingsFor(cores);
   const tried: SettingTried[] = [];
   let limitMs = limits.patienceMs;
@@ -110,7 +113,7 @@ export async function calibrate(options: CalibrationOptions): Promise<Calibratio
   };
   for (const { plain, pooled, always = false } of candidates) {
     const { failure } = await attempt(plain);
-    if (pooled && (always || failure === undefined)) await attempt(pooled);
+    if (usesPool && pooled && (always || failure === undefined)) await attempt(pooled);
   }
   const working = tried.filter((result): result is Calibration['decode'] => result.failure === undefined);
   const [first, ...others] = working;

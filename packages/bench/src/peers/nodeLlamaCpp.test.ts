@@ -20,7 +20,13 @@ beforeAll(async () => {
   pipeline = await createPipeline({ model: file, backend: 'reference', cacheDir: false });
   prompts = texts.map((text) => pipeline.tokenizer.encode(text));
   arm = startArm('node-llama-cpp', { module: 'peer' });
-  const report = await arm.call('loadPeer', { file, setting: { name: '1 thread', threads: 1 }, prompts, maxNewTokens });
+  const report = await arm.call('loadPeer', {
+    engine: 'node-llama-cpp',
+    file,
+    setting: { name: '1 thread', threads: 1 },
+    prompts,
+    maxNewTokens,
+  });
   expect(report.settings).toMatchObject({ threads: 1 });
 });
 afterAll(async () => {

@@ -2,24 +2,12 @@ import { performance } from 'node:perf_hooks';
 import type { LlamaContextSequence, LlamaModel, Token } from 'node-llama-cpp';
 import type { Handlers, RunReport, RunRequest } from '../arms/protocol.ts';
 import type { PeerLoad, PeerLoadReport } from './protocol.ts';
+import { timingsOf } from './timings.ts';
 
 interface Loaded {
   model: LlamaModel;
   sequence: LlamaContextSequence;
   prompts: PeerLoad['prompts'];
-}
-
-/** The same definitions as those of a pipeline's timings. */
-function timingsOf(tokenTimesMs: number[], inputTokens: number, totalMs: number): RunReport['timings'] {
-  const first = tokenTimesMs[0] ?? Number.NaN;
-  const last = tokenTimesMs.at(-1) ?? Number.NaN;
-  return {
-    timeToFirstTokenMs: first,
-    timePerOutputTokenMs: (last - first) / (tokenTimesMs.length - 1),
-    prefillTokensPerSecond: (inputTokens / first) * 1000,
-    totalMs,
-    tokenTimesMs,
-  };
 }
 
 async function load({ file, setting: { threads }, prompts, maxNewTokens }: PeerLoad) {

@@ -1,4 +1,4 @@
-import { mkdtemp, readdir, rm } from 'node:fs/promises';
+import { mkdtemp, readdir, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { LlmoptError, openGguf } from '@llmopt/core';
@@ -16,13 +16,13 @@ afterEach(() => vi.unstubAllEnvs());
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
 describe('findEngines', () => {
-  it('knows the version of what is installed, and why transformers.js cannot take part', async () => {
+  it('knows the version of what is installed', async () => {
     expect(await findEngines(['node-llama-cpp', 'transformers-js'])).toEqual([
       { name: 'node-llama-cpp', package: 'node-llama-cpp', version: expect.stringMatching(/^\d+\.\d+\.\d+/) },
       {
         name: 'transformers-js',
         package: '@huggingface/transformers',
-        reason: expect.stringContaining('needs an ONNX model'),
+        version: expect.stringMatching(/^\d+\.\d+\.\d+/),
       },
     ]);
   });
@@ -68,6 +68,20 @@ describe('targetsOf', () => {
     expect(await readdir(join(folder, 'stopped', 'models'))).toEqual([]);
   });
 
+  it('writes a folder with an ONNX model for transformers.js, once per content', async () => {
+    vi.stubEnv('LLMOPT_CACHE', join(folder, 'onnx'));
+    const file = await writeTinyModel(join(folder, 'onnx.gguf'), { seed: 5 });
+    const transformers = { ...engine, name: 'transformers-js', package: '@huggingface/transformers' } as const;
+    const [target, ...others] = await targetsOf(transformers, { file, quantization: 'F32' }, options);
+    expect(target).toMatchObject({ engine: 'transformers-js', name: 'transformers-js F32', quantization: 'F32' });
+    expect(others).toEqual([]);
+    expect(await readdir(target?.file as string)).toContain('tokenizer.json');
+    const before = await stat(join(target?.file as string, 'onnx', 'model.onnx'));
+    await targetsOf(transformers, { file, quantization: 'F32' }, options);
+    expect((await stat(join(target?.file as string, 'onnx', 'model.onnx'))).mtimeMs).toBe(before.mtimeMs);
+    expect(await readdir(join(folder, 'onnx', 'models'))).toHaveLength(1);
+  });
+
   it('takes a Q8_0 file as it is', async () => {
     const targets = await targetsOf(engine, { file: '/m/a.gguf', quantization: 'Q8_0' }, options);
     expect(targets).toMatchObject([{ name: 'node-llama-cpp Q8_0', file: '/m/a.gguf' }]);
@@ -76,6 +90,7 @@ describe('targetsOf', () => {
 
 describe('openPeer', () => {
   const target = {
+    engine: 'node-llama-cpp' as const,
     name: 'node-llama-cpp Q8_0',
     package: 'node-llama-cpp',
     version: '1.2.3',

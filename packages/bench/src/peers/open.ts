@@ -6,7 +6,8 @@ import { type ArmProcess, startArm } from '../arms/parent.ts';
 import type { Reporter } from '../report/reporter.ts';
 import type { PeerRecord } from '../result.ts';
 import { calibrate, calibrationTokens } from './calibrate.ts';
-import type { PeerName } from './names.ts';
+import { type PeerName, peerPackages } from './names.ts';
+import { onnxFolder } from './onnxFolder.ts';
 import type { PeerLoad, PeerSetting } from './protocol.ts';
 import { quantizedCopy } from './quantizedCopy.ts';
 
@@ -14,20 +15,25 @@ import { quantizedCopy } from './quantizedCopy.ts';
 const patience = 20;
 const leastMs = 60_000;
 
-/** An engine that was asked for: its installed version, or why it cannot take part. */
-export type Engine = { name: PeerName; package: string } & ({ version: string } | { reason: string });
+/** An engine that was asked for, and that is installed. */
+export interface Engine {
+  name: PeerName;
+  package: string;
+  version: string;
+}
 
-async function installedVersion(name: string, from: string): Promise<string> {
+async function installedVersion(name: PeerName, from: string): Promise<string> {
+  const wanted = peerPackages[name];
   try {
-    const manifest = findPackageJSON(name, from);
+    const manifest = findPackageJSON(wanted, from);
     const { version } = JSON.parse(await readFile(manifest as string, 'utf8')) as { version: string };
     return version;
   } catch (cause) {
     throw new LlmoptError(
       'LLMOPT_OPTION_INVALID',
-      `The peer ${name} needs the package ${name}, which is not installed.`,
+      `The peer ${name} needs the package ${wanted}, which is not installed.`,
       {
-        hint: `Run: npm install ${name}`,
+        hint: `Run: npm install ${wanted}`,
         cause,
       },
     );
@@ -40,23 +46,17 @@ async function installedVersion(name: string, from: string): Promise<string> {
  */
 export async function findEngines(names: readonly PeerName[], from: string = import.meta.url): Promise<Engine[]> {
   return Promise.all(
-    names.map(async (name): Promise<Engine> => {
-      if (name === 'node-llama-cpp') return { name, package: name, version: await installedVersion(name, from) };
-      return {
-        name,
-        package: '@huggingface/transformers',
-        reason: 'needs an ONNX model; this version cannot export one yet',
-      };
-    }),
+    names.map(async (name) => ({ name, package: peerPackages[name], version: await installedVersion(name, from) })),
   );
 }
 
 /** An arm to be: an engine with a file. */
 export interface PeerTarget {
+  engine: PeerName;
   name: string;
   package: string;
   version: string;
-  /** Path of the model's file. */
+  /** Path of the model's file or folder. */
   file: string;
   quantization: string;
 }
@@ -66,14 +66,18 @@ export interface TargetOptions {
   signal?: AbortSignal | undefined;
 }
 
-/** The arms of an engine: on a Q8_0 copy, and on the original file if that is something else. */
+/**
+ * The arms of an engine. node-llama-cpp: on a Q8_0 copy, and on the original file if that is something else. transformers.js: on
+ * the model as ONNX, in float32.
+ */
 export async function targetsOf(
-  engine: Engine & { version: string },
+  engine: Engine,
   original: { file: string; quantization: string },
   { reporter, signal }: TargetOptions,
 ): Promise<PeerTarget[]> {
   const { name, version } = engine;
   const target = (title: string, file: string, quantization: string): PeerTarget => ({
+    engine: name,
     name: `${name} ${title}`,
     package: engine.package,
     version,
@@ -81,10 +85,15 @@ export async function targetsOf(
     quantization,
   });
   const { file, quantization } = original;
+  const progress = (fraction: number, detail: string) => reporter.progress(fraction, detail);
+  if (name === 'transformers-js') {
+    const folder = await onnxFolder(file, { signal, onProgress: ({ fraction }) => progress(fraction, 'ONNX model') });
+    return [target('F32', folder, 'F32')];
+  }
   if (quantization === 'Q8_0') return [target('Q8_0', file, quantization)];
   const copy = await quantizedCopy(file, {
     signal,
-    onProgress: (fraction) => reporter.progress(fraction, 'Q8_0 copy'),
+    onProgress: (fraction) => progress(fraction, 'Q8_0 copy'),
   });
   return [target('Q8_0', copy, 'Q8_0'), target('original', file, quantization)];
 }
@@ -110,11 +119,13 @@ export async function openPeer(
     start = (name, { poolThreads }) =>
       startArm(name, { module: 'peer', signal, env: poolThreads ? { UV_THREADPOOL_SIZE: String(poolThreads) } : {} }),
   } = options;
+  const { engine, ...about } = target;
   const { name, file } = target;
-  const load = { file, prompts, maxNewTokens: Math.max(maxNewTokens, calibrationTokens) };
+  const load = { engine, file, prompts, maxNewTokens: Math.max(maxNewTokens, calibrationTokens) };
   const calibration = await calibrate({
     name,
     load,
+    usesPool: engine === 'node-llama-cpp',
     start: (setting) => start(name, setting),
     onProgress: reporter.progress,
   });
@@ -132,7 +143,7 @@ export async function openPeer(
     const report = await arm.call('loadPeer', { ...load, setting });
     return {
       arm,
-      record: { ...target, file: basename(file), setting, load: report, calibration, samples: [], responses: [] },
+      record: { ...about, file: basename(file), setting, load: report, calibration, samples: [], responses: [] },
     };
   } catch (error) {
     await arm.stop();

@@ -1,3 +1,5 @@
+import type { PeerName } from './names.ts';
+
 /** How an engine is set up; what is absent is its own choice. */
 export interface PeerSetting {
   /** What tables call it. */
@@ -9,7 +11,8 @@ export interface PeerSetting {
 }
 
 export interface PeerLoad {
-  /** Path of the model's file. */
+  engine: PeerName;
+  /** Path of the model's file, or of the folder that an engine loads. */
   file: string;
   setting: PeerSetting;
   /** Token ids of each prompt. */

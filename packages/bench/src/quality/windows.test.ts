@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { cutWindows } from './windows.ts';
+import { cutWindows, firstPositions } from './windows.ts';
 
 describe('cutWindows', () => {
   it('cuts in full windows and a rest', () => {
@@ -30,5 +30,28 @@ describe('cutWindows', () => {
   it('leaves out what cannot score', () => {
     expect(cutWindows([1], 8)).toEqual([]);
     expect(cutWindows([], 8, [7])).toEqual([]);
+  });
+});
+
+describe('firstPositions', () => {
+  it('keeps as many scored positions as asked for, or all, and changes none of them', () => {
+    fc.assert(
+      fc.property(
+        fc.array(fc.nat(), { minLength: 2, maxLength: 60 }),
+        fc.integer({ min: 3, max: 20 }),
+        fc.integer({ min: 0, max: 80 }),
+        fc.constantFrom([], [7], [7, 8]),
+        (ids, length, positions, prefix) => {
+          const windows = cutWindows(ids, length, prefix);
+          const scored = (all: typeof windows) =>
+            all.flatMap(({ tokens, firstScoredRow }) => tokens.slice(firstScoredRow + 1));
+          const kept = firstPositions(windows, positions);
+          expect(scored(kept)).toEqual(scored(windows).slice(0, positions));
+          for (const [index, { tokens }] of kept.entries()) {
+            expect(windows[index]?.tokens.slice(0, tokens.length)).toEqual(tokens);
+          }
+        },
+      ),
+    );
   });
 });

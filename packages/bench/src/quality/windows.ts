@@ -20,3 +20,16 @@ export function cutWindows(ids: readonly number[], length: number, prefix: reado
   }
   return windows;
 }
+
+/** The first windows, and of the last of them the first tokens, so that `positions` are scored, or all if there are fewer. */
+export function firstPositions(windows: readonly Window[], positions: number): Window[] {
+  const kept: Window[] = [];
+  let left = positions;
+  for (const { tokens, firstScoredRow } of windows) {
+    if (left <= 0) break;
+    const scored = Math.min(left, tokens.length - 1 - firstScoredRow);
+    kept.push({ tokens: tokens.slice(0, firstScoredRow + scored + 1), firstScoredRow });
+    left -= scored;
+  }
+  return kept;
+}

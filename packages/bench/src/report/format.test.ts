@@ -10,7 +10,8 @@ describe('formatNumber', () => {
     [0.01234, '0.0123'],
     [-0.5, '-0.500'],
     [0, '0'],
-    [1e-9, '0.000000'],
+    [0.0001234, '0.000123'],
+    [1.234e-9, '1.2e-9'],
     [Number.NaN, '–'],
   ])('%d is %s', (value, text) => {
     expect(formatNumber(value)).toBe(text);

@@ -1,10 +1,11 @@
 import type { Summary } from '../statistics/summary.ts';
 
-/** A number with about three digits that mean something: 1234, 123, 12.3, 1.23, 0.0123. */
+/** A number with about three digits that mean something: 1234, 123, 12.3, 1.23, 0.0123, 1.2e-7. */
 export function formatNumber(value: number): string {
   if (!Number.isFinite(value)) return '–';
   const magnitude = Math.abs(value);
   if (magnitude === 0) return '0';
+  if (magnitude < 1e-4) return value.toExponential(1);
   if (magnitude >= 100) return value.toFixed(0);
   const decimals = Math.max(0, 2 - Math.floor(Math.log10(magnitude)));
   return value.toFixed(Math.min(decimals, 6));

@@ -1,6 +1,7 @@
 import type { Arm, BenchmarkResult, Figure } from '@llmopt/schema';
 import Table from 'cli-table3';
 import pc from 'picocolors';
+import { backendTitle } from './backendTitle.ts';
 import { formatFigure, formatNumber } from './format.ts';
 import { peersReport } from './peersTable.ts';
 import { profileTable } from './profileTable.ts';
@@ -73,7 +74,7 @@ export function resultReport(result: BenchmarkResult): string {
     const cells = arms.map(of);
     if (cells.some((cell) => cell !== '')) table.push([label, ...cells, verdict]);
   }
-  const title = `${model.name} (${model.architecture}, ${formatNumber(model.parameters / 1e6)} M parameters, ${model.quantization}), ${settings.backend}`;
+  const title = `${model.name} (${model.architecture}, ${formatNumber(model.parameters / 1e6)} M parameters, ${model.quantization}), ${backendTitle(settings.backend, settings.backendSettings)}`;
   const profiles = arms.flatMap((arm) => (arm.profile ? [profileTable(`Profile of ${arm.name}`, arm.profile)] : []));
   const machine = systemLine(system);
   return [`${title}\n${machine}`, table.toString(), ...peersReport(result), ...profiles].join('\n\n');

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { architectureFixtures, loadFixture } from '../../test/architectureFixtures.ts';
 import { compile, forwardAlone } from '../../test/backends.ts';
+import { onnx } from '../backends/onnx/index.ts';
 import { reference } from '../backends/reference/index.ts';
 import { wasm } from '../backends/wasm/index.ts';
 
@@ -14,6 +15,7 @@ const backends = [
   // float32 on both sides, logits up to 10: what is left is the order of sums.
   { backend: reference(), tolerance: () => 1e-4 },
   { backend: wasm({ threads: 2, precision: 'float32' }), tolerance: () => 1e-4 },
+  { backend: onnx({ threads: 2 }), tolerance: () => 1e-4 },
   // int8: weights in steps of 1/127 of the largest of their row, and sums of 36 terms, over which little averages out.
   { backend: wasm({ threads: 2 }), tolerance: (logits: Float32Array) => 0.05 * largest(logits) },
 ];

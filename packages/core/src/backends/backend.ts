@@ -3,8 +3,11 @@ import type { KvCache, KvCacheProvider } from '../kv/kvCache.ts';
 import type { Op } from '../ops/op.ts';
 import type { Progress } from '../pipeline/types.ts';
 
-/** What a plugin may ask of a backend. */
-export type Capability = 'channels' | 'values' | 'slots' | 'kvCache' | 'logits';
+/**
+ * What a plugin may ask of a backend. `values`: named values of the graph; `kvCache`: a plugin's own cache; `invariance`: a row's logits are
+ * bit-identical whatever else is in the batch.
+ */
+export type Capability = 'channels' | 'values' | 'slots' | 'kvCache' | 'logits' | 'invariance';
 
 /**
  * One forward: any mix of prompt chunks, single tokens and candidates. Rows of one slot stand in ascending, gapless

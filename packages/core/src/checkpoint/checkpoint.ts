@@ -1,3 +1,5 @@
+import type { Metadata } from './metadata.ts';
+
 /** A metadata value as GGUF and `config.json` know them; 64-bit integers arrive as numbers and must be safe integers. */
 export type MetadataValue = number | boolean | string | readonly number[] | readonly boolean[] | readonly string[];
 
@@ -23,7 +25,7 @@ export interface Checkpoint {
   /** Parameters of the model: the sum of all tensors' elements. */
   readonly parameters: number;
   /** Of safetensors the fields of `config.json` under their own names, those of objects within as `object.field`. */
-  readonly metadata: ReadonlyMap<string, MetadataValue>;
+  readonly metadata: Metadata;
   readonly tensors: ReadonlyMap<string, TensorInfo>;
   /**
    * The tensor as float32, row-major; `rows` picks a range `[from, to)` of the slowest dimension.

@@ -10,6 +10,7 @@ export type { ElementType, MetadataType } from './gguf/types.ts';
 export { type ModelToWrite, type TensorToWrite, type WriteOptions, writeGguf } from './gguf/write.ts';
 export { type CatalogEntry, catalog, type HubFile } from './hub/catalog.ts';
 export { type ResolveOptions, resolveModel } from './hub/resolve.ts';
+export type { Metadata, NumberList } from './metadata.ts';
 export { type OpenCheckpointOptions, openCheckpoint } from './openCheckpoint.ts';
 export type { WritableType } from './quantize/encode.ts';
 export { type OpenSafetensorsOptions, openSafetensors, type Safetensors } from './safetensors/open.ts';

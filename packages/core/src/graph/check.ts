@@ -27,8 +27,9 @@ export function checkGraph(graph: Graph): ReadonlyMap<string, ValueInfo> {
 /** The same for a graph whose logits may not be made yet. @throws LLMOPT_GRAPH_INVALID */
 export function checkOps(graph: Omit<Graph, 'logits'>): ReadonlyMap<string, ValueInfo> {
   const values = new Map<string, ValueInfo>();
+  const contextOf = shapeContexts(graph, values);
   for (const op of graph.ops) {
-    const outputs = definitionOf(op).shape(op, shapeContext(graph, op, values));
+    const outputs = definitionOf(op).shape(op, contextOf(op));
     for (const [role, info] of Object.entries(outputs)) {
       const name = (op.outputs as Record<string, string>)[role];
       if (name === undefined) fail(op, `it does not name its output "${role}"`);
@@ -45,10 +46,12 @@ function fail(op: Op, message: string): never {
   });
 }
 
-function shapeContext(graph: Omit<Graph, 'logits'>, op: Op, values: ReadonlyMap<string, ValueInfo>): ShapeContext {
-  const inputs = op.inputs as Record<string, string | undefined>;
-  const params = op.params as Record<string, string | undefined>;
-  return {
+/** One context that is that of each op in turn. */
+function shapeContexts(graph: Omit<Graph, 'logits'>, values: ReadonlyMap<string, ValueInfo>): (op: Op) => ShapeContext {
+  let op: Op;
+  let inputs: Record<string, string | undefined>;
+  let params: Record<string, string | undefined>;
+  const context: ShapeContext = {
     has: (role) => inputs[role] !== undefined || params[role] !== undefined,
     value(role, kind) {
       const name = inputs[role];
@@ -66,5 +69,11 @@ function shapeContext(graph: Omit<Graph, 'logits'>, op: Op, values: ReadonlyMap<
     require(condition, message) {
       if (!condition) fail(op, message);
     },
+  };
+  return (next) => {
+    op = next;
+    inputs = op.inputs;
+    params = op.params;
+    return context;
   };
 }

@@ -1,3 +1,5 @@
+import type { GpuKernel } from '../backends/gpu/abi.ts';
+import type { OnnxKernel } from '../backends/onnx/kernel.ts';
 import type { ReferenceContext } from '../backends/reference/context.ts';
 import type { WasmKernel } from '../backends/wasm/abi.ts';
 import { LlmoptError } from '../errors.ts';
@@ -26,6 +28,9 @@ export interface OpDefinition<O extends Op> {
     /** Plain TypeScript in float32. */
     readonly reference: (op: O, context: ReferenceContext) => void;
     readonly wasm?: WasmKernel<O>;
+    /** Nodes of standard ONNX operators. */
+    readonly onnx?: OnnxKernel<O>;
+    readonly gpu?: GpuKernel<O>;
   };
 }
 

@@ -41,6 +41,9 @@ export function createPlan(plugins: readonly Plugin[], backend: Backend): Plan {
         problems.push(`"${plugin.name}" needs ${capability}, which the backend "${backend.name}" does not offer`);
       }
     }
+    if (plugin.kvCache && !plugin.requires?.includes('kvCache') && !backend.capabilities.has('kvCache')) {
+      problems.push(`"${plugin.name}" brings a KV cache, which the backend "${backend.name}" does not take`);
+    }
   }
   for (const [hook, kind] of Object.entries(hooks) as [keyof Hooks, HookKind][]) {
     const those = plugins.filter((plugin) => plugin[hook] !== undefined);
@@ -65,7 +68,7 @@ export function createPlan(plugins: readonly Plugin[], backend: Backend): Plan {
 }
 
 /** Checks that the backend has a kernel for every op. @throws LLMOPT_PLAN naming op, plugin and backend */
-export function checkKernels(graph: Graph, backend: Backend): void {
+export function checkKernels(graph: Graph, backend: Pick<Backend, 'name' | 'supports'>): void {
   const missing = new Map<string, string>();
   for (const op of graph.ops) {
     if (backend.supports(op) || missing.has(op.kind)) continue;

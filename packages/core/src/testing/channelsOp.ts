@@ -1,3 +1,4 @@
+import type { GpuMatrix, GpuThread } from '../backends/gpu/abi.ts';
 import { abiVersion } from '../backends/wasm/abi.ts';
 import { type Graph, mapOps } from '../graph/graph.ts';
 import { defineOp, type OpDefinition } from '../ops/define.ts';
@@ -36,8 +37,27 @@ export const channelsAboveZero = defineOp({
         return [{ kernel: 'channelsAboveZero', args }];
       },
     },
+    // 1n: float
+    onnx: (_op, build) => ({
+      channels: build.node('Cast', [build.node('Greater', [build.input('input'), build.floats(0)])], { to: 1n }),
+    }),
+    gpu: {
+      lower: (op, layout) => [
+        {
+          kernel: aboveZero,
+          tensors: [layout.value(op.inputs.input!)],
+          output: layout.value(op.outputs.channels!),
+        },
+      ],
+    },
   },
 });
+
+function aboveZero(this: GpuThread, input: GpuMatrix): number {
+  let alive = 0;
+  if (input[this.thread.y]![this.thread.x]! > 0) alive = 1;
+  return alive;
+}
 
 /** The op that lists the channels of `input`. */
 export function channelsOp(

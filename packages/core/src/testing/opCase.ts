@@ -37,7 +37,7 @@ export interface OpCaseSpec {
   readonly params?: Readonly<Record<string, CaseParam>>;
   /** The ops under test, over these inputs and parameters. */
   readonly ops: readonly Op[];
-  /** Values that become logits. Default: all that the ops make. */
+  /** Values that become logits; one of the width of the vocabulary already holds them. Default: all that the ops make. */
   readonly outputs?: readonly string[];
   readonly config?: Partial<ModelConfig>;
   /** Tokens of each sequence. Default: one of 5. */
@@ -62,6 +62,8 @@ export interface OpCase {
   /** Tokens by sequence. */
   readonly sequences: readonly (readonly number[])[];
   readonly batches: readonly CaseBatch[];
+  /** Values to compare beside the logits, where the backend gives them out. Default: all. */
+  readonly values?: readonly string[];
 }
 
 const VOCABULARY = 61;
@@ -75,10 +77,16 @@ export function opCase(spec: OpCaseSpec): OpCase {
   const random = seededRandom(spec.seed);
   const params = new Map<string, Param>();
   const addParam = (name: string, { shape, offset = 0, scale = 1 / Math.sqrt(shape.at(-1)!) }: CaseParam) => {
-    const length = shape.reduce((product, size) => product * size, 1);
+    // Each has a seed of its own, so that nothing is computed before it is read.
+    const own = seededRandom(Math.floor(random() * 2 ** 31));
     // The sum of three is 1/2 away from its mean, on average.
-    const number = () => offset + scale * 2 * (random() + random() + random() - 1.5);
-    params.set(name, constant(name, shape, Float32Array.from({ length }, number)));
+    const number = () => offset + scale * 2 * (own() + own() + own() - 1.5);
+    const length = shape.reduce((product, size) => product * size, 1);
+    params.set(name, {
+      shape,
+      key: name,
+      read: constant(shape, () => Float32Array.from({ length }, number)),
+    });
   };
   for (const [name, param] of Object.entries(spec.params ?? {})) addParam(name, param);
   const ops: Op[] = [];
@@ -129,7 +137,8 @@ function inputOps(name: string, { rows, channels }: CaseInput, weight: string): 
 }
 
 /** Numbers of which at most `most` are above 0: for token 0 none, for token 1 all of these, for others any number. */
-function selectors(name: string, width: number, most: number, random: () => number): Param {
+function selectors(key: string, width: number, most: number, random: () => number): Param {
+  const shape = [VOCABULARY, width];
   const data = new Float32Array(VOCABULARY * width).fill(-1);
   for (let token = 0; token < VOCABULARY; token++) {
     const alive = [0, most][token] ?? Math.round(random() * most);
@@ -137,12 +146,17 @@ function selectors(name: string, width: number, most: number, random: () => numb
     channels.sort((a, b) => a.order - b.order);
     for (const { channel } of channels.slice(0, alive)) data[token * width + channel] = 1;
   }
-  return constant(name, [VOCABULARY, width], data);
+  return { shape, key, read: constant(shape, () => data) };
 }
 
-function constant(key: string, shape: readonly number[], data: Float32Array): Param {
+/** Reads numbers that are made when first asked for. */
+function constant(shape: readonly number[], make: () => Float32Array): Param['read'] {
   const width = shape[1] ?? 1;
-  return { shape, key, read: async (rows) => (rows ? data.slice(rows[0] * width, rows[1] * width) : data.slice()) };
+  let data: Float32Array | undefined;
+  return async (rows) => {
+    data ??= make();
+    return rows ? data.slice(rows[0] * width, rows[1] * width) : data.slice();
+  };
 }
 
 /** Adds the logits: for each output a matrix, and the sum of all. Channel lists choose among what they were made of. */
@@ -153,6 +167,9 @@ function addHead(
   addParam: (name: string, param: CaseParam) => void,
 ): string {
   const infos = checkOps(graph);
+  const [only] = outputs;
+  const info = infos.get(only!)!;
+  if (outputs.length === 1 && info.rows === 'logits' && info.width === graph.config.vocabularySize) return only!;
   let sum: string | undefined;
   for (const name of outputs) {
     const { kind, width, rows } = infos.get(name)!;

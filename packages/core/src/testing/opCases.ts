@@ -16,7 +16,7 @@ function cases<Sizes>(
   sizes: { [Key in keyof Sizes]: fc.Arbitrary<Sizes[Key]> },
   spec: (sizes: Sizes) => Omit<OpCaseSpec, 'name'>,
 ): fc.Arbitrary<OpCase> {
-  return fc.record(sizes).map((drawn) => {
+  return fc.record(sizes, { noNullPrototype: true }).map((drawn) => {
     const name = `${kind} ${fc.stringify(drawn)}`;
     return Object.assign(opCase({ name, ...spec(drawn as Sizes) }), { [fc.toStringMethod]: () => name });
   });
@@ -26,13 +26,14 @@ const seed = fc.integer({ min: 1, max: 1e6 });
 const width = fc.oneof({ weight: 3, arbitrary: fc.integer({ min: 1, max: 150 }) }, fc.integer({ min: 500, max: 700 }));
 const rows = fc.constantFrom('batch' as const, 'logits' as const);
 const scale = fc.constantFrom(0.01, 1, 30);
+const share = fc.integer({ min: 0, max: 100 }).map((percent) => percent / 100);
 /** One row, a few of some sequences, and more than a batch. */
 const lengths = fc.oneof(
   fc.constant([1]),
   fc.array(fc.integer({ min: 1, max: 9 }), { minLength: 1, maxLength: 3 }),
   fc.constant([40]),
 );
-const longLengths = fc.oneof({ weight: 3, arbitrary: lengths }, fc.constantFrom([150], [300, 20]));
+const longLengths = fc.oneof({ weight: 3, arbitrary: lengths }, fc.constantFrom([150], [600, 20]));
 const base = { seed, lengths };
 const normSizes = { ...base, width, rows, scale, epsilon: fc.constantFrom(1e-6, 1e-5, 1e-2) };
 const io = { inputs: { input: 'x' }, outputs: { output: 'y' } };
@@ -69,7 +70,7 @@ const rope = cases(
     lengths: longLengths,
     heads: fc.integer({ min: 1, max: 4 }),
     headDim: fc.integer({ min: 2, max: 70 }),
-    turned: fc.oneof(fc.constant(1), fc.double({ min: 0, max: 1, noNaN: true })),
+    turned: fc.oneof(fc.constant(1), share),
     base: fc.constantFrom(100, 10_000, 1e6),
     pairing: fc.constantFrom('neighbours' as const, 'halves' as const),
   },
@@ -129,11 +130,11 @@ const add = cases('add', { ...base, width, rows }, ({ width, rows, ...rest }) =>
   ops: [{ kind: 'add', inputs: { left: 'left', right: 'right' }, outputs: io.outputs, params: {} }],
 }));
 
-const selectRows = cases(
-  'selectRows',
-  { ...base, width, wanted: fc.double({ min: 0, max: 1, noNaN: true }) },
-  ({ width, ...rest }) => ({ ...rest, inputs: { x: { width } }, ops: [{ kind: 'selectRows', ...io, params: {} }] }),
-);
+const selectRows = cases('selectRows', { ...base, width, wanted: share }, ({ width, ...rest }) => ({
+  ...rest,
+  inputs: { x: { width } },
+  ops: [{ kind: 'selectRows', ...io, params: {} }],
+}));
 
 interface Lists {
   /** Share of the channels that is alive at most. */
@@ -143,7 +144,7 @@ interface Lists {
 
 const anyLists: fc.Arbitrary<Lists | undefined> = fc.option(
   fc.record({
-    share: fc.oneof(fc.constantFrom(0, 0.2, 1), fc.double({ min: 0, max: 1, noNaN: true })),
+    share: fc.oneof(fc.constantFrom(0, 0.2, 1), share),
     told: fc.boolean(),
   }),
   { nil: undefined },
@@ -167,8 +168,10 @@ function linear({ channels: definition }: OpCasesOptions): fc.Arbitrary<OpCase> 
     outputs: { output: `y${i}` },
     params: { weight: `weight${i}`, ...(bias ? { bias: `bias${i}` } : {}) },
   });
-  const beside = (inputs: fc.Arbitrary<number>, outputs: fc.Arbitrary<{ outputs: number; bias: boolean }[]>) =>
-    cases('linear', { ...sizes, inputs, linears: outputs }, ({ inputs, rows, lists, linears, ...rest }) => ({
+  const several = cases(
+    'linear',
+    { ...sizes, linears: fc.array(output, { minLength: 1, maxLength: 3 }) },
+    ({ inputs, rows, lists, linears, ...rest }) => ({
       ...rest,
       inputs: inputsOf({ width: inputs, rows }, lists),
       params: Object.fromEntries(
@@ -178,12 +181,19 @@ function linear({ channels: definition }: OpCasesOptions): fc.Arbitrary<OpCase> 
         ]),
       ),
       ops: linears.map(({ bias }, i) => op(i, bias, lists)),
-    }));
-  const several = beside(width, fc.array(output, { minLength: 1, maxLength: 3 }));
-  // More outputs than a backend may like to have in one piece.
-  const tall = beside(
-    fc.integer({ min: 1, max: 40 }),
-    fc.tuple(fc.record({ outputs: fc.constant(16_401), bias: fc.boolean() })),
+    }),
+  );
+  // A head of more outputs than a backend may like to have in one piece.
+  const tall = cases(
+    'linear',
+    { ...base, inputs: fc.integer({ min: 1, max: 40 }), vocabularySize: fc.constant(16_401), bias: fc.boolean() },
+    ({ inputs, vocabularySize, bias, ...rest }) => ({
+      ...rest,
+      config: { vocabularySize },
+      inputs: { x: { width: inputs, rows: 'logits' as const } },
+      params: { weight0: { shape: [vocabularySize, inputs] }, bias0: { shape: [vocabularySize], scale: 1 } },
+      ops: [op(0, bias, undefined)],
+    }),
   );
   const tied = cases(
     'linear',

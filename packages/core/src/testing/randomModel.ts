@@ -39,26 +39,21 @@ const defaults: RandomModelSizes = {
 export function randomModel(options: Partial<RandomModelSizes> = {}): Checkpoint {
   const sizes = { ...defaults, ...options };
   const { architecture, headDim } = sizes;
-  const random = seededRandom(sizes.seed);
-  const data = new Map<string, Float32Array>();
-  const tensors = new Map<string, TensorInfo>();
-  for (const [name, shape] of tensorShapes(sizes)) {
-    const length = shape.reduce((product, size) => product * size, 1);
-    const scale = 3.4 / Math.sqrt(shape[1] ?? 1);
-    const number = name.endsWith('.bias')
-      ? () => random() - 0.5
-      : shape.length === 1
-        ? () => 0.5 + random()
-        : () => (random() + random() + random() - 1.5) * scale;
-    data.set(name, Float32Array.from({ length }, number));
-    tensors.set(name, { name, shape, type: 'F32', byteLength: length * 4 });
-  }
+  const shapes = tensorShapes(sizes);
+  let numbers: ReadonlyMap<string, Float32Array> | undefined;
+  const data = (name: string) => {
+    numbers ??= tensorNumbers(shapes, sizes.seed);
+    return numbers.get(name)!;
+  };
+  const tensors = new Map<string, TensorInfo>(
+    shapes.map(([name, shape]) => [name, { name, shape, type: 'F32', byteLength: lengthOf(shape) * 4 }]),
+  );
   const epsilon = architecture === 'phi2' ? 'layer_norm_epsilon' : 'layer_norm_rms_epsilon';
   return {
     format: 'gguf',
     path: 'random.gguf',
     architecture,
-    parameters: [...data.values()].reduce((sum, tensor) => sum + tensor.length, 0),
+    parameters: shapes.reduce((sum, [, shape]) => sum + lengthOf(shape), 0),
     metadata: new Map<string, number>([
       [`${architecture}.block_count`, sizes.layers],
       [`${architecture}.context_length`, sizes.context],
@@ -77,7 +72,7 @@ export function randomModel(options: Partial<RandomModelSizes> = {}): Checkpoint
     tensors,
     read: async (name, rows) => {
       const width = tensors.get(name)!.shape[1] ?? 1;
-      return rows ? data.get(name)!.slice(rows[0] * width, rows[1] * width) : data.get(name)!.slice();
+      return rows ? data(name).slice(rows[0] * width, rows[1] * width) : data(name).slice();
     },
     checksum: async () => `random ${JSON.stringify(options)}`,
     close: async () => {},
@@ -85,6 +80,23 @@ export function randomModel(options: Partial<RandomModelSizes> = {}): Checkpoint
 }
 
 type Shapes = [name: string, shape: number[]][];
+
+const lengthOf = (shape: readonly number[]) => shape.reduce((product, size) => product * size, 1);
+
+function tensorNumbers(shapes: Shapes, seed: number): Map<string, Float32Array> {
+  const random = seededRandom(seed);
+  return new Map(
+    shapes.map(([name, shape]) => {
+      const scale = 3.4 / Math.sqrt(shape[1] ?? 1);
+      const number = name.endsWith('.bias')
+        ? () => random() - 0.5
+        : shape.length === 1
+          ? () => 0.5 + random()
+          : () => (random() + random() + random() - 1.5) * scale;
+      return [name, Float32Array.from({ length: lengthOf(shape) }, number)];
+    }),
+  );
+}
 
 function tensorShapes({
   architecture,

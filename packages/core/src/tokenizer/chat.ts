@@ -1,8 +1,14 @@
-import { randomUUID } from 'node:crypto';
-import vm from 'node:vm';
-import { Template } from '@huggingface/jinja';
+import { createRequire } from 'node:module';
 import { LlmoptError } from '../errors.ts';
 import type { ChatMessage } from './tokenizer.ts';
+
+// Only who chats pays for these, in time and memory.
+const require = createRequire(import.meta.url);
+const chatModules = () => ({
+  crypto: require('node:crypto') as typeof import('node:crypto'),
+  vm: require('node:vm') as typeof import('node:vm'),
+  jinja: require('@huggingface/jinja') as typeof import('@huggingface/jinja'),
+});
 
 const TIME_LIMIT_MS = 1000;
 const OUTPUT_LIMIT = 1_000_000;
@@ -31,7 +37,7 @@ export function createChatTemplate(
   const fail = (message: string, hint: string, cause?: unknown): never => {
     throw new LlmoptError('LLMOPT_CHAT_TEMPLATE', `${file}: ${message}`, { where: { file }, hint, cause });
   };
-  let template: Template | undefined;
+  let template: import('@huggingface/jinja').Template | undefined;
 
   function renderText(messages: readonly ChatMessage[], addGenerationPrompt: boolean): string {
     if (!source) return fail('the model has no chat template.', 'Use generate() with a prompt of your own.');
@@ -41,8 +47,9 @@ export function createChatTemplate(
       bos_token: tokens.bos,
       eos_token: tokens.eos,
     };
+    const { vm, jinja } = chatModules();
     const render = () => {
-      template ??= new Template(source);
+      template ??= new jinja.Template(source);
       return template.render(context);
     };
     try {
@@ -68,7 +75,7 @@ export function createChatTemplate(
   return {
     render(messages, addGenerationPrompt) {
       checkMessages(messages, fail);
-      const nonce = toPrivate(randomUUID());
+      const nonce = toPrivate(chatModules().crypto.randomUUID());
       const marked = renderText(
         messages.map(({ role }, i) => ({ role, content: `\u{e000}${nonce}\u{e001}${toPrivate(String(i))}\u{e002}` })),
         addGenerationPrompt,

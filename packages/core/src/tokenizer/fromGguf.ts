@@ -1,122 +1,12 @@
-import { createHash } from 'node:crypto';
 import type { Checkpoint } from '../checkpoint/checkpoint.ts';
-import { LlmoptError } from '../errors.ts';
-import { createBpe } from './bpe.ts';
-import { tokenBytes } from './bytes.ts';
-import { type ChatPiece, createChatTemplate } from './chat.ts';
-import type { StreamDecoder, Tokenizer } from './tokenizer.ts';
-import { isSpecial, readVocabulary, type Vocabulary } from './vocabulary.ts';
-
-// Tokens by which models end a turn, whatever the metadata say.
-const endNames = new Set(['<|im_end|>', '<|endoftext|>', '<|eot_id|>', '<|end_of_text|>', '<|end|>', '</s>']);
+import { createTokenizer } from './createTokenizer.ts';
+import type { Tokenizer } from './tokenizer.ts';
+import { readVocabulary } from './vocabulary.ts';
 
 /**
- * The tokenizer that a checkpoint describes in its metadata.
+ * The tokenizer that a GGUF file describes in its metadata.
  * @throws LLMOPT_TOKENIZER_INVALID
  */
 export function tokenizerFromGguf(checkpoint: Checkpoint): Tokenizer {
-  const vocabulary = readVocabulary(checkpoint);
-  const { tokens, types, bosToken, eosToken } = vocabulary;
-  const encodePlain = createBpe(vocabulary);
-  const special = new Map(
-    tokens.flatMap((token, id) => (isSpecial(types[id]!) && token !== '' ? [[token, id] as const] : [])),
-  );
-  const specialPattern = special.size === 0 ? undefined : new RegExp(alternatives([...special.keys()]));
-  const chat = createChatTemplate(vocabulary.chatTemplate, vocabulary.file, {
-    bos: bosToken === undefined ? '' : tokens[bosToken]!,
-    eos: eosToken === undefined ? '' : tokens[eosToken]!,
-  });
-  const known: (Uint8Array | undefined)[] = [];
-  const none = new Uint8Array(0);
-
-  function spelling(id: number): Uint8Array {
-    if (tokens[id] === undefined) {
-      throw new LlmoptError('LLMOPT_TOKEN_INVALID', `There is no token ${id}; ids go from 0 to ${tokens.length - 1}.`);
-    }
-    known[id] ??= tokenBytes(tokens[id]);
-    return known[id];
-  }
-  const bytes = (id: number, withSpecial = false) => {
-    const own = spelling(id);
-    return isSpecial(types[id]!) && !withSpecial ? none : own;
-  };
-
-  /** Special tokens are recognised where the mask of `pieces` says that the template wrote them. */
-  function encodePieces(pieces: readonly ChatPiece[]): number[] {
-    const ids: number[] = [];
-    let plain = '';
-    const flush = () => {
-      for (const id of encodePlain(plain)) ids.push(id);
-      plain = '';
-    };
-    for (const { from, text } of pieces) {
-      let rest = text.toWellFormed();
-      for (
-        let found = from === 'template' ? specialPattern?.exec(rest) : null;
-        found;
-        found = specialPattern!.exec(rest)
-      ) {
-        plain += rest.slice(0, found.index);
-        flush();
-        ids.push(special.get(found[0])!);
-        rest = rest.slice(found.index + found[0].length);
-      }
-      plain += rest;
-    }
-    flush();
-    return ids;
-  }
-
-  function streamDecoder(options: { special?: boolean } = {}): StreamDecoder {
-    const decoder = new TextDecoder('utf-8', { ignoreBOM: true });
-    return {
-      push: (id) => decoder.decode(bytes(id, options.special), { stream: true }),
-      end: () => decoder.decode(),
-    };
-  }
-
-  return {
-    vocabularySize: tokens.length,
-    checksum: checksumOf(vocabulary),
-    bosToken,
-    eosToken,
-    stopTokens: stopTokensOf(vocabulary),
-    encode(text, options = {}) {
-      const ids = encodePieces([{ from: options.special ? 'template' : 'message', text }]);
-      return (options.addBos ?? vocabulary.addBos) && bosToken !== undefined ? [bosToken, ...ids] : ids;
-    },
-    decode(ids, options = {}) {
-      const decoder = streamDecoder(options);
-      let text = '';
-      for (const id of ids) text += decoder.push(id);
-      return text + decoder.end();
-    },
-    bytes: (id) => bytes(id),
-    streamDecoder,
-    renderChat: (messages, options = {}) =>
-      chat
-        .render(messages, options.addGenerationPrompt ?? true)
-        .map(({ text }) => text)
-        .join(''),
-    encodeChat: (messages, options = {}) => encodePieces(chat.render(messages, options.addGenerationPrompt ?? true)),
-  };
-}
-
-/** Longest first, so that a token that begins another does not hide it. */
-function alternatives(texts: string[]): string {
-  return texts
-    .sort((a, b) => b.length - a.length)
-    .map((text) => text.replace(/[\\^$.*+?()[\]{}|/-]/g, '\\$&'))
-    .join('|');
-}
-
-function stopTokensOf({ tokens, types, eosToken, eotToken }: Vocabulary): ReadonlySet<number> {
-  const byName = tokens.flatMap((token, id) => (isSpecial(types[id]!) && endNames.has(token) ? [id] : []));
-  return new Set([eosToken, eotToken, ...byName].filter((id) => id !== undefined));
-}
-
-function checksumOf({ file: _, ...all }: Vocabulary): string {
-  return createHash('sha256')
-    .update(JSON.stringify(Object.entries(all)))
-    .digest('hex');
+  return createTokenizer(readVocabulary(checkpoint));
 }

@@ -1,5 +1,4 @@
 import type { Checkpoint } from '../checkpoint/checkpoint.ts';
-import { tokenizerFromFolder } from './fromFolder/index.ts';
 import { tokenizerFromGguf } from './fromGguf.ts';
 import type { Tokenizer } from './tokenizer.ts';
 
@@ -8,5 +7,8 @@ import type { Tokenizer } from './tokenizer.ts';
  * @throws LLMOPT_TOKENIZER_INVALID, LLMOPT_JSON_INVALID, LLMOPT_METADATA_INVALID
  */
 export async function tokenizerFrom(checkpoint: Checkpoint): Promise<Tokenizer> {
-  return checkpoint.format === 'gguf' ? tokenizerFromGguf(checkpoint) : tokenizerFromFolder(checkpoint);
+  if (checkpoint.format === 'gguf') return tokenizerFromGguf(checkpoint);
+  // With a library that GGUF files do not need.
+  const { tokenizerFromFolder } = await import('./fromFolder/index.ts');
+  return tokenizerFromFolder(checkpoint);
 }

@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { onnx } from '../../src/backends/onnx/index.ts';
 import { wasm } from '../../src/backends/wasm/index.ts';
 import { createPipeline } from '../../src/pipeline/createPipeline.ts';
 import type { Pipeline } from '../../src/pipeline/types.ts';
@@ -16,18 +17,15 @@ const { cases } = JSON.parse(readFileSync(new URL('../fixtures/greedy.json', imp
   cases: Case[];
 };
 
-let pipeline: Pipeline;
-beforeAll(async () => {
-  pipeline = await createPipeline({
-    model: 'smollm2-135m',
-    backend: wasm({ precision: 'float32' }),
-    slots: 2,
-    contextLength: 1024,
-  });
-}, 120_000);
-afterAll(() => pipeline.dispose());
+const backends = { wasm: wasm({ precision: 'float32' }), onnx: onnx({ threads: 1 }) };
 
-describe('greedy text in float32, against another framework', () => {
+describe.each(Object.entries(backends))('greedy text in float32 on %s, against another framework', (_, backend) => {
+  let pipeline: Pipeline;
+  beforeAll(async () => {
+    pipeline = await createPipeline({ model: 'smollm2-135m', backend, slots: 2, contextLength: 1024 });
+  }, 120_000);
+  afterAll(() => pipeline.dispose());
+
   // The closest call along the way is 0.05 in logits; float32 sums in another order differ by less than 1e-3.
   it.each(cases.map((one, i) => ({ ...one, i })))('case $i', async ({ promptIds, ids }) => {
     const { tokens } = await pipeline.generate(promptIds, { maxNewTokens: ids.length });

@@ -1,8 +1,11 @@
 import { readFileSync } from 'node:fs';
+import fc from 'fast-check';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import type { Checkpoint } from '../../src/checkpoint/checkpoint.ts';
 import { openGguf } from '../../src/checkpoint/index.ts';
 import { type ChatMessage, type Tokenizer, tokenizerFromGguf } from '../../src/tokenizer/index.ts';
+import { readVocabulary } from '../../src/tokenizer/vocabulary.ts';
+import { libraryBpe } from '../libraryBpe.ts';
 import { realModelPath } from './model.ts';
 
 const fixture = <T>(name: string): T =>
@@ -40,4 +43,23 @@ it("writes a chat as transformers' template does", () => {
     expect(tokenizer.renderChat(messages, { addGenerationPrompt })).toBe(text);
     expect(tokenizer.encodeChat(messages, { addGenerationPrompt })).toEqual(ids);
   }
+});
+
+it('gives the ids of a library for any text', () => {
+  const list = (name: string) => checkpoint.metadata.get(`tokenizer.ggml.${name}`) as string[];
+  const tokens = list('tokens');
+  const library = libraryBpe({ tokens, merges: list('merges'), words: readVocabulary(checkpoint).words });
+  const piece = fc.oneof(
+    fc.string({ unit: 'binary', maxLength: 30 }),
+    fc.string({ unit: 'binary-ascii', maxLength: 30 }),
+    fc.nat(tokens.length - 1).map((id) => tokenizer.decode([id])),
+    fc.constantFrom(' ', '\n', 'a'.repeat(50), ' the', '1234', 'ſ', 'İ'),
+  );
+  fc.assert(
+    fc.property(fc.array(piece, { maxLength: 12 }), (pieces) => {
+      const text = pieces.join('').toWellFormed();
+      expect(tokenizer.encode(text)).toEqual(library(text));
+    }),
+    { numRuns: 1000 },
+  );
 });

@@ -12,7 +12,7 @@ export function reference(): Backend {
   return {
     name: 'reference',
     settings: { threads: 1, precision: 'float32' },
-    capabilities: new Set(['channels', 'values', 'slots', 'kvCache', 'logits'] as const),
+    capabilities: new Set(['channels', 'values', 'slots', 'kvCache', 'logits', 'invariance'] as const),
     supports: () => true,
     compile: compileReference,
   };

@@ -1,4 +1,3 @@
-import { checkGraph } from '../../graph/check.ts';
 import type { Graph, ValueInfo } from '../../graph/graph.ts';
 import { isCustom, type LinearOp, type Op, type RopeOp } from '../../ops/op.ts';
 import { ropeAngle } from '../../ops/rope.ts';
@@ -17,7 +16,7 @@ import {
   lowerSelectRows,
 } from './lower/core.ts';
 import { lowerGroup, lowerOutputMajor } from './lower/linear.ts';
-import { groupLinears, isOutputMajor, type LinearGroup } from './packing/groups.ts';
+import type { LinearGroup } from './packing/groups.ts';
 import type { KvPrecision, Precision } from './packing/sections.ts';
 import { placeValues } from './values.ts';
 import type { Weights } from './weights.ts';
@@ -51,19 +50,25 @@ export interface Compiled {
   readonly rowCount: number;
   readonly counters: Counters;
   readonly activationsBytes: number;
+  /** Fills the tables for the first so many positions: to be called before a step that has them. */
+  reach(positions: number): void;
 }
 
 /** Addresses of two counters by which calls deal out their work, in turns; both are 0 when a step begins. */
 export type Counters = readonly [number, number];
 
-/** What all variants share. */
-interface Shared {
+/** What is compiled, and where to. */
+interface Source {
   readonly graph: Graph;
   readonly infos: ReadonlyMap<string, ValueInfo>;
   readonly groups: ReadonlyMap<LinearOp, LinearGroup>;
   readonly weights: Weights;
   readonly arena: Arena;
-  readonly tables: ReturnType<typeof constantTables>;
+}
+
+/** What all variants share. */
+interface Shared extends Source {
+  readonly tables: PositionTables;
   readonly precision: Precision;
   readonly kv: KvPrecision;
   readonly contextLength: number;
@@ -74,13 +79,12 @@ interface Shared {
 
 /** Places all values and scratch behind the weights, and lowers every op to kernel calls. */
 export function compileSteps(
-  graph: Graph,
-  weights: Weights,
-  arena: Arena,
+  source: Source,
   { threads, precision, kv }: { threads: number; precision: Precision; kv: KvPrecision },
   options: CompileOptions,
 ): Compiled {
   const maxRows = Math.ceil(options.maxRows / 4) * 4;
+  const { arena } = source;
   const before = arena.position();
   const int32 = (count: number) => arena.allocate(count * 4, 'the batch');
   const batch = {
@@ -91,10 +95,9 @@ export function compileSteps(
     logitCount: int32(1),
     slotBases: int32(options.slots),
   };
-  const infos = checkGraph(graph);
+  const tables = positionTables(arena, options.contextLength);
   const shared: Shared = {
-    ...{ graph, infos, groups: groupLinears(graph, infos), weights, arena, precision, kv, batch },
-    tables: constantTables(arena),
+    ...{ ...source, precision, kv, batch, tables },
     contextLength: options.contextLength,
     rowCount: int32(1),
     counters: [int32(1), int32(1)],
@@ -102,7 +105,8 @@ export function compileSteps(
   const manyRows = compileManyRows(shared, threads, maxRows);
   const oneRow = compileOneRow(shared, threads);
   const { rowCount, counters } = shared;
-  return { manyRows, oneRow, batch, rowCount, counters, activationsBytes: arena.position() - before };
+  const activationsBytes = arena.position() - before;
+  return { manyRows, oneRow, batch, rowCount, counters, activationsBytes, reach: tables.reach };
 }
 
 function compileManyRows(shared: Shared, threads: number, maxRows: number): Variant {
@@ -121,9 +125,10 @@ function compileOneRow(shared: Shared, threads: number): Variant {
   const { graph, infos, groups, arena } = shared;
   // Only split ops have a barrier behind them. A thread may read a shared value until it arrives at the next one, so the place is
   // free again behind that.
-  const barriers = graph.ops.flatMap((op, index) => (isSplit(op) ? [index] : []));
-  const nextBarrier = (index: number) => barriers.find((barrier) => barrier > index) ?? Infinity;
-  const { places, byteLength } = placeValues(graph, infos, groups, 1, nextBarrier);
+  const nextBarrier = graph.ops.map(() => Infinity);
+  for (let index = graph.ops.length - 2; index >= 0; index--)
+    nextBarrier[index] = isSplit(graph.ops[index + 1]!) ? index + 1 : nextBarrier[index + 1]!;
+  const { places, byteLength } = placeValues(graph, infos, groups, 1, (index) => nextBarrier[index] ?? Infinity);
   const common = arena.allocate(byteLength, 'values');
   const commonScratch = commonRanges(arena);
   // The parts that threads make of attention are merged by each for itself.
@@ -194,16 +199,16 @@ function lowerAll(
         return lowerLayerNorm(op, layout);
       case 'linear':
         return withWork(
-          isOutputMajor(op, graph)
-            ? lowerOutputMajor(op, graph, layout, precision, weights.rows(op.params.weight))
-            : lowerGroup(groups.get(op)!, layout, precision, weights.group(groups.get(op)!)),
+          groups.has(op)
+            ? lowerGroup(groups.get(op)!, layout, precision, weights.group(groups.get(op)!))
+            : lowerOutputMajor(op, graph, layout, precision, weights.rows(op.params.weight)),
           workOf(op),
         );
       case 'rope':
         return lowerRope(
           op,
           layout,
-          tables(`rope ${op.base} ${op.rotaryDim}`, () => ropeTable(op, contextLength)),
+          tables.place(`rope ${op.base} ${op.rotaryDim}`, op.rotaryDim, (position, row) => ropeRow(op, position, row)),
         );
       case 'attention':
         return lowerAttention(op, layout, kv);
@@ -280,30 +285,46 @@ function commonRanges(arena: Arena): WasmLayout['commonScratch'] {
   };
 }
 
-/** Places tables of constants in memory, each key once. */
-function constantTables(arena: Arena) {
-  const places = new Map<string, number>();
-  return (key: string, make: () => Float32Array): number => {
-    const known = places.get(key);
-    if (known !== undefined) return known;
-    const table = make();
-    const at = arena.allocate(table.byteLength, 'tables');
-    new Float32Array(arena.memory.buffer, at, table.length).set(table);
-    places.set(key, at);
-    return at;
+type FillRow = (position: number, row: Float32Array) => void;
+
+interface PositionTables {
+  /** The address of a table `[context, width]` of float32 that `fill` writes row by row; each key has one. */
+  place(key: string, width: number, fill: FillRow): number;
+  reach(positions: number): void;
+}
+
+const POSITIONS_AT_ONCE = 128;
+
+/** Tables with a row per position. Rows that no sequence has come to yet are not filled: they take neither time nor memory. */
+function positionTables(arena: Arena, contextLength: number): PositionTables {
+  const tables = new Map<string, { at: number; width: number; fill: FillRow }>();
+  let filled = 0;
+  return {
+    place(key, width, fill) {
+      const known = tables.get(key);
+      if (known) return known.at;
+      const at = arena.allocate(contextLength * width * 4, 'tables');
+      tables.set(key, { at, width, fill });
+      return at;
+    },
+    reach(positions) {
+      if (positions <= filled) return;
+      const end = Math.min(contextLength, Math.ceil(positions / POSITIONS_AT_ONCE) * POSITIONS_AT_ONCE);
+      for (const { at, width, fill } of tables.values()) {
+        const rows = new Float32Array(arena.memory.buffer, at, end * width);
+        for (let position = filled; position < end; position++)
+          fill(position, rows.subarray(position * width, (position + 1) * width));
+      }
+      filled = end;
+    },
   };
 }
 
-/** `[context, pairs, 2]`: cos and sin of the angle of each pair at each position. */
-function ropeTable(op: RopeOp, contextLength: number): Float32Array {
-  const pairs = op.rotaryDim / 2;
-  const table = new Float32Array(contextLength * pairs * 2);
-  for (let position = 0; position < contextLength; position++) {
-    for (let pair = 0; pair < pairs; pair++) {
-      const angle = ropeAngle(op, position, pair);
-      table[(position * pairs + pair) * 2] = Math.cos(angle);
-      table[(position * pairs + pair) * 2 + 1] = Math.sin(angle);
-    }
+/** cos and sin of the angle of each pair, `[pairs, 2]`. */
+function ropeRow(op: RopeOp, position: number, row: Float32Array): void {
+  for (let pair = 0; pair < op.rotaryDim / 2; pair++) {
+    const angle = ropeAngle(op, position, pair);
+    row[pair * 2] = Math.cos(angle);
+    row[pair * 2 + 1] = Math.sin(angle);
   }
-  return table;
 }

@@ -7,8 +7,9 @@ import { type Arena, createArena } from './arena.ts';
 import { type Compiled, compileSteps } from './compile.ts';
 import { control, sharedMilliseconds, TIMES_HEADER } from './control.ts';
 import { compileModule, type VectorBits } from './kernelModules.ts';
+import { groupLinears } from './packing/groups.ts';
 import type { KvPrecision, Precision } from './packing/sections.ts';
-import { startPool } from './pool.ts';
+import { createPool } from './pool.ts';
 import { createProfiler } from './profiler.ts';
 import { link, type Program } from './program.ts';
 import { placeSlots } from './slots.ts';
@@ -34,20 +35,27 @@ export async function compileWasm(
   const infos = checkGraph(graph);
   const { memory } = arena;
   const controlAt = arena.allocate(control.bytes, 'control');
-  const weights = placeWeights(graph, arena, settings);
-  const compiled = compileSteps(graph, weights, arena, settings, options);
-  const linked = link(compiled, arena, options.maxRows);
+  const groups = groupLinears(graph, infos);
+  const weights = placeWeights(graph, groups, arena, settings);
+  const compiled = compileSteps({ graph, infos, groups, weights, arena }, settings, options);
+  const linked = link(compiled, arena, options.maxRows, settings.profile);
+  const { batch: batchPlaces, reach, activationsBytes } = compiled;
+  const weightsBytes = weights.byteLength;
+  const logitsPlaces = {
+    manyRows: compiled.manyRows.threads[0]!.values.get(graph.logits)!,
+    oneRow: compiled.oneRow.threads[0]!.values.get(graph.logits)!,
+  };
   const timesLength = settings.profile ? TIMES_HEADER + linked.cells.length : 0;
   const timesAt = arena.allocate(timesLength * 8, 'profile');
   const plain = { manyRows: linked.manyRows([]), oneRow: linked.oneRow([]) };
 
-  const { bases, layout } = placeSlots(graph, weights.byteLength, arena, settings, options);
-  new Int32Array(memory.buffer, compiled.batch.slotBases, bases.length).set(bases);
+  const { bases, layout } = placeSlots(graph, weightsBytes, arena, settings, options);
+  new Int32Array(memory.buffer, batchPlaces.slotBases, bases.length).set(bases);
   const kv = options.kvCache(layout);
   // All that has a place has one now: what does not fit has failed before the work begins.
   await weights.load(options);
 
-  const pool = await startPool(
+  const pool = createPool(
     {
       memory,
       modules: linked.modules.map((module) => compileModule(module, settings.vectorBits)),
@@ -87,8 +95,7 @@ export async function compileWasm(
       const { copy } = program.captures.get(name)!;
       values[name] = readCapture(memory, copy, rows.length, infos.get(name)!.kind === 'channels');
     }
-    const { values: places } = compiled[batch.tokens.length === 1 ? 'oneRow' : 'manyRows'].threads[0]!;
-    const logitsPlace = places.get(graph.logits)!;
+    const logitsPlace = logitsPlaces[batch.tokens.length === 1 ? 'oneRow' : 'manyRows'];
     // The logits' rows are padded to 64 bytes; vocabularies of real models need no padding, and then this is a view.
     const stride = logitsPlace.stride / 4;
     if (stride === vocabularySize || batch.logits.length <= 1) {
@@ -121,6 +128,7 @@ export async function compileWasm(
         : plain[variant];
       state = 'running';
       try {
+        reach(Math.max(...lengths.values()));
         write(batch, program);
         const began = sharedMilliseconds();
         await pool.run(program);
@@ -135,8 +143,8 @@ export async function compileWasm(
     memory() {
       const { reserved, committed, live } = kv.bytes();
       return {
-        weightsBytes: weights.byteLength,
-        activationsBytes: compiled.activationsBytes,
+        weightsBytes,
+        activationsBytes,
         kv: { reservedBytes: reserved, committedBytes: committed, liveBytes: live },
       };
     },

@@ -41,7 +41,7 @@ export function wasm(options: WasmOptions = {}): Backend {
   return {
     name: 'wasm',
     settings,
-    capabilities: new Set(['channels', 'values', 'slots', 'kvCache', 'logits'] as const),
+    capabilities: new Set(['channels', 'values', 'slots', 'kvCache', 'logits', 'invariance'] as const),
     supports: (op) => {
       if (isCustom(op)) return op.definition.kernels.wasm !== undefined;
       // The attention kernel works on whole vectors of four.

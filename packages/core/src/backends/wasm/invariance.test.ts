@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
 import { compile, forwardAlone, forwardPieces, type Piece, randomGraph } from '../../../test/backends.ts';
+import { withChannels } from '../../testing/channelsOp.ts';
 import { wasm } from './index.ts';
 
 // The invariance law: a row's logits are bit-identical whatever else is in the batch, for any chunking, for any number of
@@ -15,6 +16,8 @@ const scenario = fc.record({
   // Which sequence goes on, and by how many tokens; a batch ends at each 0.
   moves: fc.array(fc.record({ sequence: fc.nat(2), take: fc.nat(9) }), { minLength: 1, maxLength: 40 }),
   untied: fc.boolean(),
+  architecture: fc.constantFrom('llama' as const, 'phi2' as const, 'qwen2' as const),
+  channels: fc.boolean(),
 });
 
 it.each(['float32', 'int8'] as const)(
@@ -22,9 +25,10 @@ it.each(['float32', 'int8'] as const)(
   { timeout: 180_000 },
   async (precision) => {
     await fc.assert(
-      fc.asyncProperty(scenario, async ({ seed, threads, vectorBits, kv, lengths, moves, untied }) => {
+      fc.asyncProperty(scenario, async ({ seed, threads, vectorBits, kv, lengths, moves, channels, ...model }) => {
         // 72 inputs and 600 in the middle: no multiples of the tiles of 32.
-        const graph = randomGraph({ seed, untied, width: 72, headDim: 20, ffn: 600, context: 64 });
+        const dense = randomGraph({ seed, ...model, width: 72, headDim: 20, ffn: 600, context: 64 });
+        const graph = channels ? withChannels(dense) : dense;
         const sequences = lengths.map((length, s) => Array.from({ length }, (_, i) => (i * 13 + s * 31 + seed) % 101));
         const alone = await compile(wasm({ precision, kv, threads: 1, vectorBits: 128 }), graph);
         const together = await compile(wasm({ precision, kv, threads, vectorBits }), graph);

@@ -2,7 +2,7 @@ import type { WasmModule } from './abi.ts';
 import type { Arena } from './arena.ts';
 import { control, WORDS_PER_CALL } from './control.ts';
 import { compileModule, type VectorBits } from './kernelModules.ts';
-import { startPool } from './pool.ts';
+import { createPool } from './pool.ts';
 
 /** A kernel and its words. */
 export interface KernelCall {
@@ -20,19 +20,19 @@ export interface KernelRunner {
 // Room for the calls of a run, with their words.
 const PROGRAM_WORDS = 2048;
 
-/** Starts worker threads for kernels of a module. @throws LLMOPT_OUT_OF_MEMORY, LLMOPT_WORKER_DIED */
-export async function startKernels(
+/** Runs kernels of a module on worker threads, which start with the first run. @throws LLMOPT_OUT_OF_MEMORY */
+export function workerKernels(
   arena: Arena,
   module: WasmModule | 'core',
   threads: number,
   vectorBits: VectorBits,
-): Promise<KernelRunner> {
+): KernelRunner {
   const { memory } = arena;
   const compiled = compileModule(module, vectorBits);
   const names = WebAssembly.Module.exports(compiled).map(({ name }) => name);
   const controlAt = arena.allocate(control.bytes, 'control');
   const address = arena.allocate(PROGRAM_WORDS * 4, 'a program');
-  const pool = await startPool(
+  const pool = createPool(
     {
       memory,
       // The barrier is core's.

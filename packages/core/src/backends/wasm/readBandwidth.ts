@@ -2,7 +2,7 @@ import { LlmoptError } from '../../errors.ts';
 import { createArena } from './arena.ts';
 import { sharedMilliseconds } from './control.ts';
 import type { VectorBits } from './kernelModules.ts';
-import { startKernels } from './kernelRunner.ts';
+import { workerKernels } from './kernelRunner.ts';
 import { resolveThreads, resolveVectorBits } from './settings.ts';
 
 export interface ReadBandwidthOptions {
@@ -49,7 +49,7 @@ export async function measureReadBandwidth(options: ReadBandwidthOptions = {}): 
   const from = arena.allocate(bytes, 'the memory to read');
   // Pages that nobody wrote to are one and the same page of zeros, and come from the cache.
   new Uint8Array(memory.buffer, from, bytes).fill(1);
-  const runner = await startKernels(arena, 'core', threads, vectorBits);
+  const runner = workerKernels(arena, 'core', threads, vectorBits);
   const calls = [{ kernel: 'readMemory', args: [from, bytes, out] }];
   try {
     await runner.run(calls);

@@ -26,13 +26,15 @@ export function placeValues(
   let end = 0;
 
   const take = (bytes: number): Block => {
-    const fit = free.filter((block) => block.bytes >= bytes).sort((a, b) => a.bytes - b.bytes)[0];
-    if (!fit || fit.bytes > 2 * bytes) {
+    let best = -1;
+    for (let i = 0; i < free.length; i++) {
+      if (free[i]!.bytes >= bytes && (best < 0 || free[i]!.bytes < free[best]!.bytes)) best = i;
+    }
+    if (best < 0 || free[best]!.bytes > 2 * bytes) {
       end += bytes;
       return { start: end - bytes, bytes };
     }
-    free.splice(free.indexOf(fit), 1);
-    return fit;
+    return free.splice(best, 1)[0]!;
   };
 
   const lastRead = new Map<string, number>();
@@ -46,35 +48,39 @@ export function placeValues(
   lastRead.set(graph.logits, Infinity);
 
   const expiring = new Map<number, Block[]>();
+  /** Places values in one row, padded to a multiple of so many words. */
+  function place(names: readonly string[], padding: number, index: number): void {
+    let width = 0;
+    let last = index;
+    for (const name of names) {
+      width += slotWidth(values.get(name)!);
+      last = Math.max(last, lastRead.get(name) ?? index);
+    }
+    const stride = align(width, padding) * 4;
+    const block = take(stride * maxRows);
+    let column = 0;
+    for (const name of names) {
+      const info = values.get(name)!;
+      const { width: own } = info;
+      places.set(name, { pointer: block.start + column * 4, stride, width: own, words: slotWidth(info) });
+      column += own;
+    }
+    const until = keepUntil(last);
+    const others = expiring.get(until);
+    if (others) others.push(block);
+    else expiring.set(until, [block]);
+  }
   graph.ops.forEach((op, index) => {
     const members = op.kind === 'linear' ? groups.get(op)?.ops : undefined;
     if (!members || members[0] === op) {
-      const names = (members ?? [op]).flatMap((member) => Object.values<string>(member.outputs));
-      const widths = names.map((name) => slotWidth(values.get(name)!));
-      // Side by side: one row holds all of them without gaps, padded to the 64 outputs that kernels compute at once.
-      const blocks = members
-        ? [
-            {
-              names,
-              stride:
-                align(
-                  widths.reduce((sum, width) => sum + width, 0),
-                  64,
-                ) * 4,
-            },
-          ]
-        : names.map((name, i) => ({ names: [name], stride: align(widths[i]! * 4, 64) }));
-      for (const { names: inBlock, stride } of blocks) {
-        const block = take(stride * maxRows);
-        let column = 0;
-        for (const name of inBlock) {
-          const { width } = values.get(name)!;
-          places.set(name, { pointer: block.start + column * 4, stride, width, words: slotWidth(values.get(name)!) });
-          column += width;
-        }
-        const last = keepUntil(Math.max(index, ...inBlock.map((name) => lastRead.get(name) ?? index)));
-        expiring.set(last, [...(expiring.get(last) ?? []), block]);
-      }
+      // Side by side: one row holds the outputs of a group without gaps, padded to the 64 that kernels compute at once.
+      if (members)
+        place(
+          members.map((member) => member.outputs.output),
+          64,
+          index,
+        );
+      else for (const name of Object.values<string>(op.outputs)) place([name], 16, index);
     }
     free.push(...(expiring.get(index) ?? []));
   });

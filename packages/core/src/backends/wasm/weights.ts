@@ -1,20 +1,13 @@
 import { LlmoptError } from '../../errors.ts';
-import { checkGraph } from '../../graph/check.ts';
 import type { Graph } from '../../graph/graph.ts';
+import type { LinearOp } from '../../ops/op.ts';
 import type { CompileOptions } from '../backend.ts';
 import type { Arena } from './arena.ts';
-import type { VectorBits } from './kernelModules.ts';
-import { cacheKey, readPacked, writePacked } from './packing/cache.ts';
-import { groupLinears, isOutputMajor, type LinearGroup } from './packing/groups.ts';
-import { createPacker } from './packing/packer.ts';
+import { compileModule, type VectorBits } from './kernelModules.ts';
+import { type Checksum, cacheKey, readPacked, writePacked } from './packing/cache.ts';
+import type { LinearGroup } from './packing/groups.ts';
+import type { Packer } from './packing/packer.ts';
 import { groupSection, type Precision, rowsSection, type Section, vectorSection } from './packing/sections.ts';
-
-export interface WeightSettings {
-  readonly precision: Precision;
-  /** Of packing. */
-  readonly threads: number;
-  readonly vectorBits: VectorBits;
-}
 
 /** Addresses of the packed weights. */
 export interface Weights {
@@ -34,9 +27,22 @@ export interface Weights {
   first(bytes: number): { from: number; bytes: number };
 }
 
+export interface WeightSettings {
+  readonly precision: Precision;
+  /** Of packing. */
+  readonly threads: number;
+  readonly vectorBits: VectorBits;
+}
+
 /** Finds a place in the arena for all weights that the graph uses. Nothing is read. @throws LLMOPT_OUT_OF_MEMORY */
-export function placeWeights(graph: Graph, arena: Arena, { precision, threads, vectorBits }: WeightSettings): Weights {
-  const sections = planSections(graph, precision);
+export function placeWeights(
+  graph: Graph,
+  groups: ReadonlyMap<LinearOp, LinearGroup>,
+  arena: Arena,
+  settings: WeightSettings,
+): Weights {
+  const { precision } = settings;
+  const sections = planSections(graph, groups, precision);
   const offsets = new Map<string, number>();
   const padded = (section: Section) => Math.ceil(section.byteLength / 64) * 64;
   let byteLength = 0;
@@ -48,23 +54,23 @@ export function placeWeights(graph: Graph, arena: Arena, { precision, threads, v
 
   async function load(options: CompileOptions): Promise<void> {
     const target = new Uint8Array(arena.memory.buffer, base, byteLength);
+    const checksum = checksumIn(arena.memory, settings.vectorBits);
     const key = cacheKey([precision, options.modelKey, [...sections.values()].map((section) => section.key)]);
     const report = (stage: 'load' | 'pack', fraction: number) => options.onProgress?.({ stage, fraction });
     report('load', 0);
-    const cached = options.cacheDir !== undefined && (await readPacked(options.cacheDir, key, target));
+    const cached = options.cacheDir !== undefined && (await readPacked(options.cacheDir, key, target, checksum));
     if (!cached) {
-      await pack(target, options, (fraction) => report('pack', fraction));
-      if (options.cacheDir !== undefined) await writePacked(options.cacheDir, key, target);
+      await pack(target, options.signal, (fraction) => report('pack', fraction));
+      if (options.cacheDir !== undefined) await writePacked(options.cacheDir, key, target, checksum);
     }
     report('load', 1);
   }
 
-  async function pack(target: Uint8Array, { signal }: CompileOptions, onProgress: (fraction: number) => void) {
-    // Equal keys have equal bytes.
-    const distinct = new Map([...sections.values()].map((section) => [section.key, section]));
-    const packer = await packerFor([...distinct.values()], { threads, vectorBits });
+  async function pack(target: Uint8Array, signal: AbortSignal | undefined, onProgress: (fraction: number) => void) {
+    const packer = await packerFor([...sections.values()], settings);
     try {
       let done = 0;
+      // Equal keys have equal bytes.
       const packed = new Map<string, number>();
       for (const [name, section] of sections) {
         if (signal?.aborted) throw aborted(signal);
@@ -100,27 +106,38 @@ export function placeWeights(graph: Graph, arena: Arena, { precision, threads, v
 }
 
 /** A packer for the sections that need one. */
-function packerFor(sections: readonly Section[], settings: { threads: number; vectorBits: VectorBits }) {
-  const weights = sections.reduce((sum, section) => sum + section.weights, 0);
-  const roomBytes = Math.max(...sections.map((section) => section.roomBytes));
-  return weights === 0 ? undefined : createPacker(roomBytes, weights, settings);
+async function packerFor(sections: readonly Section[], settings: WeightSettings): Promise<Packer | undefined> {
+  const distinct = new Map(sections.map(({ key, weights }) => [key, weights]));
+  const weights = [...distinct.values()].reduce((sum, count) => sum + count, 0);
+  if (weights === 0) return undefined;
+  const { createPacker } = await import('./packing/packer.ts');
+  return createPacker(Math.max(...sections.map(({ roomBytes }) => roomBytes)), weights, settings);
 }
 
-function planSections(graph: Graph, precision: Precision): ReadonlyMap<string, Section> {
+/** The kernels' sum over ranges of their memory. */
+function checksumIn(memory: WebAssembly.Memory, vectorBits: VectorBits): Checksum {
+  const { exports } = new WebAssembly.Instance(compileModule('core', vectorBits), { env: { memory } });
+  const sum = exports.checksum as (from: number, bytes: number) => bigint;
+  return ({ byteOffset, byteLength }) => BigInt.asUintN(64, sum(byteOffset, byteLength)).toString(16);
+}
+
+function planSections(
+  graph: Graph,
+  groups: ReadonlyMap<LinearOp, LinearGroup>,
+  precision: Precision,
+): ReadonlyMap<string, Section> {
   const sections = new Map<string, Section>();
-  const groups = groupLinears(graph, checkGraph(graph));
   const vector = (name: string) => sections.set(`vector ${name}`, vectorSection(graph.params.get(name)!));
   const rows = (name: string) => sections.set(`rows ${name}`, rowsSection(graph.params.get(name)!, precision));
   for (const op of graph.ops) {
-    if (op.kind === 'embed') rows(op.params.weight);
-    else if (op.kind !== 'linear') for (const name of Object.values<string>(op.params)) vector(name);
-    else if (isOutputMajor(op, graph)) {
+    const group = op.kind === 'linear' ? groups.get(op) : undefined;
+    if (group) {
+      if (group.ops[0] === op) sections.set(`group ${op.outputs.output}`, groupSection(group, graph, precision));
+    } else if (op.kind === 'embed') rows(op.params.weight);
+    else if (op.kind === 'linear') {
       rows(op.params.weight);
       if (op.params.bias) vector(op.params.bias);
-    } else {
-      const group = groups.get(op)!;
-      sections.set(`group ${group.ops[0]!.outputs.output}`, groupSection(group, graph, precision));
-    }
+    } else for (const name of Object.values<string>(op.params)) vector(name);
   }
   return sections;
 }

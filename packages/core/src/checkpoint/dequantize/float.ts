@@ -6,7 +6,8 @@ export function decodeF32(source: Uint8Array, blocks: number, target: Float32Arr
 }
 
 export function decodeF16(source: Uint8Array, blocks: number, target: Float32Array, at: number): void {
-  for (let i = 0; i < blocks; i++) target[at + i] = halfToFloat[source[2 * i]! | (source[2 * i + 1]! << 8)]!;
+  const floats = halfToFloat();
+  for (let i = 0; i < blocks; i++) target[at + i] = floats[source[2 * i]! | (source[2 * i + 1]! << 8)]!;
 }
 
 /** bfloat16 is the upper half of a float32. */

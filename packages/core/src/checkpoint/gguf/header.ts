@@ -1,6 +1,9 @@
 import { LlmoptError } from '../../errors.ts';
+import { createStringListBuilder } from '../../strings/builder.ts';
+import type { StringList } from '../../strings/stringList.ts';
 import type { MetadataValue } from '../checkpoint.ts';
 import { type TensorType, tensorFormats } from '../dequantize/formats.ts';
+import { createMetadata, type Metadata, type NumberList } from '../metadata.ts';
 import type { StoredTensor } from '../readTensor.ts';
 import type { PieceReader } from './pieceReader.ts';
 import {
@@ -14,7 +17,7 @@ import {
 
 export interface GgufHeader {
   readonly version: number;
-  readonly metadata: Map<string, MetadataValue>;
+  readonly metadata: Metadata;
   readonly metadataTypes: Map<string, MetadataType>;
   readonly tensors: Map<string, StoredTensor>;
 }
@@ -23,7 +26,7 @@ const magic = 0x46554747;
 const keyBytes = 65_535;
 const nameBytes = 1_024;
 const maxDimensions = 4;
-// More than any vocabulary by far. A list takes up to eight times its size in the file once it is in memory.
+// More than any vocabulary by far.
 const maxListElements = 16_777_216;
 // Key length, key of at least one byte, type, value.
 const leastMetadataBytes = 8 + 1 + 4 + 1;
@@ -53,18 +56,9 @@ async function readCount(reader: PieceReader, what: string, leastBytes: number, 
   return count;
 }
 
-/** One element whose least bytes are in memory; strings need more and come as a promise when those must be read. */
-function readElement(
-  reader: PieceReader,
-  type: ElementType,
-  what: string,
-): number | boolean | string | Promise<string> {
+/** One element that is in memory. */
+function readElement(reader: PieceReader, type: Exclude<ElementType, 'string'>, what: string): number | boolean {
   switch (type) {
-    case 'string': {
-      const bytes = reader.uint64(`the length of ${what}`);
-      const wait = reader.need(bytes, what);
-      return wait ? wait.then(() => reader.text(bytes)) : reader.text(bytes);
-    }
     case 'bool': {
       const value = reader.uint8();
       if (value > 1) throw reader.invalid(`${what} is a boolean of the value ${value}`);
@@ -89,13 +83,14 @@ async function readValue(
   path: string,
   size: number,
   key: string,
-): Promise<{ type: MetadataType; value: MetadataValue }> {
+): Promise<{ type: MetadataType; value: MetadataValue | StringList | NumberList }> {
   const what = `metadata field "${key}"`;
   await reader.need(4, what);
   const type = elementType(reader, reader.uint32(), what);
   if (type !== 'array') {
+    if (type === 'string') return { type, value: await readText(reader, Infinity, what) };
     await reader.need(elementBytes[type], what);
-    return { type, value: await readElement(reader, type, what) };
+    return { type, value: readElement(reader, type, what) };
   }
   await reader.need(4, what);
   const of = elementType(reader, reader.uint32(), what);
@@ -103,14 +98,53 @@ async function readValue(
   const count = await readCount(reader, `elements in ${what}`, elementBytes[of], size);
   if (count > maxListElements)
     throw unsupported(path, `has ${count} elements in ${what}`, `At most ${maxListElements} can be read.`);
-  const list: (number | boolean | string)[] = [];
-  for (let index = 0; index < count; index++) {
-    const wait = reader.need(elementBytes[of], what);
-    if (wait) await wait;
-    const element = readElement(reader, of, what);
-    list.push(typeof element === 'object' ? await element : element);
+  return { type: `${of}[]`, value: await readList(reader, path, of, count, what) };
+}
+
+const numberLists = {
+  uint8: Uint8Array,
+  int8: Int8Array,
+  uint16: Uint16Array,
+  int16: Int16Array,
+  uint32: Uint32Array,
+  int32: Int32Array,
+  float32: Float32Array,
+  float64: Float64Array,
+} as const;
+
+/** A list, packed where its type allows. `count` has been checked against the size of the file. */
+async function readList(
+  reader: PieceReader,
+  path: string,
+  of: ElementType,
+  count: number,
+  what: string,
+): Promise<MetadataValue | StringList | NumberList> {
+  if (of === 'string') return readStrings(reader, path, count, what);
+  await reader.need(count * elementBytes[of], what);
+  if (of in numberLists) {
+    const bytes = Uint8Array.from(reader.bytes(count * elementBytes[of]));
+    return new numberLists[of as keyof typeof numberLists](bytes.buffer);
   }
-  return { type: `${of}[]`, value: list as string[] };
+  return Array.from({ length: count }, () => readElement(reader, of, what)) as number[] | boolean[];
+}
+
+// So few are read one by one.
+const FEW_STRINGS = 100;
+
+async function readStrings(reader: PieceReader, path: string, count: number, what: string): Promise<StringList> {
+  const builder = createStringListBuilder(count);
+  while (builder.length() < count) {
+    if (count > FEW_STRINGS) reader.bytes(builder.take(reader.ahead()));
+    if (builder.length() === count) break;
+    // The next one is not all in memory, or announces more than there is.
+    await reader.need(8, what);
+    const bytes = reader.uint64(`the length of ${what}`);
+    if (!builder.fits(bytes)) throw unsupported(path, `has 2 GiB in ${what}`, 'Lists of less can be read.');
+    await reader.need(bytes, what);
+    builder.push(reader.bytes(bytes));
+  }
+  return builder.list();
 }
 
 interface RawTensor {
@@ -172,7 +206,7 @@ export async function readHeader(reader: PieceReader, path: string, size: number
   const tensorCount = await readCount(reader, 'tensors', leastTensorBytes, size);
   const metadataCount = await readCount(reader, 'metadata fields', leastMetadataBytes, size);
 
-  const metadata = new Map<string, MetadataValue>();
+  const metadata = new Map<string, MetadataValue | StringList | NumberList>();
   const metadataTypes = new Map<string, MetadataType>();
   for (let index = 0; index < metadataCount; index++) {
     const key = await readText(reader, keyBytes, 'a metadata key');
@@ -213,5 +247,5 @@ export async function readHeader(reader: PieceReader, path: string, size: number
     }
     tensors.set(tensor.name, { ...tensor, position });
   }
-  return { version, metadata, metadataTypes, tensors };
+  return { version, metadata: createMetadata(metadata), metadataTypes, tensors };
 }

@@ -34,6 +34,11 @@ export interface PieceReader {
   /** @throws LLMOPT_GGUF_INVALID beyond the safe integers */
   int64(what: string): number;
   text(bytes: number): string;
+  /** The next bytes, which must be in memory, as a view that lasts until the next `need`. */
+  bytes(bytes: number): Uint8Array;
+  /** All that is in memory, as such a view; it is left to be read. */
+  ahead(): Uint8Array;
+
   /** An error that names file and position. */
   invalid(problem: string): LlmoptError;
 }
@@ -43,7 +48,8 @@ export function createPieceReader(
   source: Source,
   allocate: (bytes: number) => Buffer = Buffer.allocUnsafeSlow,
 ): PieceReader {
-  let piece: Buffer = Buffer.alloc(0);
+  let buffer: Buffer = Buffer.alloc(0);
+  let piece = buffer;
   let start = 0;
   let at = 0;
   const position = () => start + at;
@@ -57,12 +63,14 @@ export function createPieceReader(
 
   async function load(bytes: number): Promise<void> {
     const left = source.size - position();
-    const next = allocate(Math.min(Math.max(bytes, pieceBytes), left));
+    const wanted = Math.min(Math.max(bytes, pieceBytes), left);
+    const next = wanted <= buffer.length ? buffer : allocate(wanted);
     const kept = piece.copy(next, 0, at);
-    await source.read(next.subarray(kept), position() + kept);
+    await source.read(next.subarray(kept, wanted), position() + kept);
     start += at;
     at = 0;
-    piece = next;
+    buffer = next;
+    piece = next.subarray(0, wanted);
   }
 
   function wide(high: number, low: number, what: string): number {
@@ -98,5 +106,7 @@ export function createPieceReader(
     uint64: (what) => next(8, (offset) => wide(piece.readUInt32LE(offset + 4), piece.readUInt32LE(offset), what)),
     int64: (what) => next(8, (offset) => wide(piece.readInt32LE(offset + 4), piece.readUInt32LE(offset), what)),
     text: (bytes) => next(bytes, (offset) => piece.toString('utf8', offset, offset + bytes)),
+    bytes: (bytes) => next(bytes, (offset) => piece.subarray(offset, offset + bytes)),
+    ahead: () => piece.subarray(at),
   };
 }

@@ -2,7 +2,7 @@ import type { FileHandle } from 'node:fs/promises';
 import { LlmoptError } from '../../errors.ts';
 import { writeAtomically } from '../atomicFile.ts';
 import { tensorFormats } from '../dequantize/formats.ts';
-import { encoders, type WritableType } from '../quantize/encode.ts';
+import type { WritableType } from '../quantize/encode.ts';
 import { integerBytes, metadataBytes, stringBytes, type TypedMetadata } from './metadataBytes.ts';
 import { tensorTypeIds } from './types.ts';
 
@@ -127,6 +127,7 @@ function headerBytes({ metadata }: ModelToWrite, placed: readonly Placed[]): Buf
 }
 
 async function tensorBytes(tensor: TensorToWrite, elements: number): Promise<Uint8Array> {
+  const { encoders } = await import('../quantize/encode.ts');
   const values = await tensor.read();
   if (values.length !== elements) {
     throw invalid(

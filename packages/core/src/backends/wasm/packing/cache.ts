@@ -3,7 +3,7 @@ import { mkdir, open, rename, rm } from 'node:fs/promises';
 import path from 'node:path';
 
 /** Raised whenever the bytes of packed weights change their meaning. */
-export const layoutVersion = 5;
+export const layoutVersion = 6;
 
 const MAGIC = 'llmopt-packed';
 const HEADER_BYTES = 128;
@@ -20,19 +20,15 @@ const header = (key: string, length: number, digest: string) =>
   Buffer.from(`${MAGIC} ${key.slice(0, 32)} ${length} ${digest}`.padEnd(HEADER_BYTES));
 
 /** A sum that catches cut and damaged files at memory speed; the key already names the content. */
-function sum(bytes: Uint8Array): string {
-  const words = new Int32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 4);
-  let a = 1;
-  let b = 0;
-  for (let i = 0; i < words.length; i++) {
-    a = (a + words[i]!) | 0;
-    b = (b + a) | 0;
-  }
-  return `${a >>> 0}-${b >>> 0}`;
-}
+export type Checksum = (bytes: Uint8Array) => string;
 
 /** Reads a cache entry into `target`; false when there is none that fits, and then `target` may hold anything. */
-export async function readPacked(folder: string, key: string, target: Uint8Array): Promise<boolean> {
+export async function readPacked(
+  folder: string,
+  key: string,
+  target: Uint8Array,
+  checksum: Checksum,
+): Promise<boolean> {
   const file = await open(path.join(folder, `${key}.bin`)).catch(() => undefined);
   if (!file) return false;
   try {
@@ -45,7 +41,7 @@ export async function readPacked(folder: string, key: string, target: Uint8Array
       if (bytesRead === 0) return false;
       at += bytesRead;
     }
-    return head.equals(header(key, target.byteLength, sum(target)));
+    return head.equals(header(key, target.byteLength, checksum(target)));
   } catch {
     return false;
   } finally {
@@ -54,13 +50,18 @@ export async function readPacked(folder: string, key: string, target: Uint8Array
 }
 
 /** Writes a cache entry atomically. A cache that cannot be written is no error: the weights are in memory. */
-export async function writePacked(folder: string, key: string, packed: Uint8Array): Promise<boolean> {
+export async function writePacked(
+  folder: string,
+  key: string,
+  packed: Uint8Array,
+  checksum: Checksum,
+): Promise<boolean> {
   const temporary = path.join(folder, `${key}.${randomUUID()}.tmp`);
   try {
     await mkdir(folder, { recursive: true });
     const file = await open(temporary, 'wx');
     try {
-      await file.write(header(key, packed.byteLength, sum(packed)));
+      await file.write(header(key, packed.byteLength, checksum(packed)));
       // Through a copy of a chunk: not every file system call takes shared memory.
       const copy = Buffer.alloc(Math.min(CHUNK, packed.byteLength));
       for (let at = 0; at < packed.byteLength; at += CHUNK) {

@@ -34,20 +34,17 @@ function int8Layout(channels: ValueInfo | undefined, outputs: number): Int8Layou
 // A matrix this tall is faster as one row per output: its partial sums would not fit the first-level caches.
 const TALL = 16_384;
 
-/** Whether a linear's weights lie output-major: those of the head, and those that are also the embedding. */
-export function isOutputMajor(op: LinearOp, graph: Graph): boolean {
-  const { weight } = op.params;
-  return (
-    graph.params.get(weight)!.shape[0]! > TALL ||
-    graph.ops.some((other) => other.kind === 'embed' && other.params.weight === weight)
-  );
-}
-
-/** The channel-major linears of a graph in groups, by each of their members. */
+/**
+ * The channel-major linears of a graph in groups, by each of their members. The others lie output-major: the head, and those whose
+ * weight is also the embedding.
+ */
 export function groupLinears(graph: Graph, infos: ReadonlyMap<string, ValueInfo>): ReadonlyMap<LinearOp, LinearGroup> {
+  const embeddings = new Set(graph.ops.flatMap((op) => (op.kind === 'embed' ? [op.params.weight] : [])));
   const byInput = new Map<string, LinearOp[]>();
   for (const op of graph.ops) {
-    if (op.kind !== 'linear' || isOutputMajor(op, graph)) continue;
+    if (op.kind !== 'linear') continue;
+    const { weight } = op.params;
+    if (embeddings.has(weight) || graph.params.get(weight)!.shape[0]! > TALL) continue;
     const key = JSON.stringify([op.inputs.input, op.inputs.channels]);
     byInput.set(key, [...(byInput.get(key) ?? []), op]);
   }

@@ -49,6 +49,23 @@ export function headInt8Layout(outputs: number, inputs: number) {
   return { groups, tiles, scales, byteLength: scales + tiles * groups * HEAD_TILE_OUTPUTS * 4 };
 }
 
+/** Where the packer has what, from `weight` on, for a matrix whose packed weights, without their scales, have so many bytes. */
+export function int8Room(outputs: number, inputs: number, packedBytes: number, weight = 0) {
+  const v = align(weight + outputs * inputs * 4, 64);
+  const u = align(v + inputs * 8, 64);
+  const channelScales = align(u + outputs * 8, 64);
+  const channelFactors = align(channelScales + inputs * 4, 64);
+  const rowScales = align(channelFactors + inputs * 4, 64);
+  const packed = align(rowScales + outputs * 4, 64);
+  return { v, u, channelScales, channelFactors, rowScales, packed, end: packed + packedBytes };
+}
+
+/** The same for rows of a head. */
+export function headRoom(rows: number, inputs: number, weight = 0) {
+  const packed = align(weight + rows * inputs * 4, 64);
+  return { packed, end: packed + headInt8Layout(rows, inputs).byteLength };
+}
+
 /** Writes rows of float32 weights, from row `first` of `outputs` on, channel-major. */
 export function packChannelFloat32(
   rows: Float32Array,

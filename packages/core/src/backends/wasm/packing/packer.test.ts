@@ -1,8 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { packHeadInt8, packInt8 } from '../../../../test/plainPacking.ts';
-import { headInt8Layout, recordInt8Layout, tileInt8Layout } from './layouts.ts';
-import { createPacker, headRoomBytes, int8RoomBytes } from './packer.ts';
+import { headInt8Layout, headRoom, int8Room, recordInt8Layout, tileInt8Layout } from './layouts.ts';
+import { createPacker } from './packer.ts';
 
 const sizes = fc.record({
   outputs: fc.integer({ min: 1, max: 150 }),
@@ -35,8 +35,8 @@ describe('the packer', () => {
     { threads: 2, weights: manyWeights, numRuns: 10 },
     { threads: 3, weights: manyWeights, numRuns: 10 },
   ])('gives the bytes that plain loops give: $threads threads', async ({ threads, weights, numRuns }) => {
-    const room = Math.max(int8RoomBytes(150, 300, 160 * 320), headRoomBytes(150, 300));
-    const packer = await createPacker(room, weights, { threads, vectorBits: threads === 2 ? 256 : 128 });
+    const room = Math.max(int8Room(150, 300, 160 * 320).end, headRoom(150, 300).end);
+    const packer = createPacker(room, weights, { threads, vectorBits: threads === 2 ? 256 : 128 });
     try {
       await fc.assert(
         fc.asyncProperty(sizes, async ({ outputs, inputs, records, seed }) => {

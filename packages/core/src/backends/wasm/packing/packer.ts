@@ -1,9 +1,9 @@
 import { abiVersion } from '../abi.ts';
 import { createArena } from '../arena.ts';
 import type { VectorBits } from '../kernelModules.ts';
-import { type KernelCall, type KernelRunner, kernelsHere, startKernels } from '../kernelRunner.ts';
+import { type KernelCall, kernelsHere, workerKernels } from '../kernelRunner.ts';
 import { wasmBase64 } from './kernels.generated.ts';
-import { headInt8Layout, recordInt8Layout, tileInt8Layout } from './layouts.ts';
+import { headInt8Layout, headRoom, int8Room, recordInt8Layout, tileInt8Layout } from './layouts.ts';
 
 /** Turns float32 weights into int8. One matrix, or part of one, at a time. */
 export interface Packer {
@@ -28,20 +28,18 @@ const ITERATIONS = 20;
 const FEW_WEIGHTS = 4 * 2 ** 20;
 
 /**
- * Starts a packer with room for matrices of up to so many bytes of float32 numbers and packed weights. Its memory is its own, and free again
+ * A packer with room for matrices of up to so many bytes of float32 numbers and packed weights. Its memory is its own, and free again
  * when it is disposed. `weights`: how many will be packed in all.
- * @throws LLMOPT_OUT_OF_MEMORY, LLMOPT_WORKER_DIED
+ * @throws LLMOPT_OUT_OF_MEMORY
  */
-export async function createPacker(
+export function createPacker(
   roomBytes: number,
   weights: number,
   { threads, vectorBits }: { threads: number; vectorBits: VectorBits },
-): Promise<Packer> {
+): Packer {
   const arena = createArena();
-  const runner: KernelRunner =
-    weights <= FEW_WEIGHTS
-      ? kernelsHere(arena, module, vectorBits)
-      : await startKernels(arena, module, threads, vectorBits);
+  const runner =
+    weights <= FEW_WEIGHTS ? kernelsHere(arena, module, vectorBits) : workerKernels(arena, module, threads, vectorBits);
   const room = arena.allocate(roomBytes, 'weights to pack');
   const { buffer } = arena.memory;
   const floats = (at: number, length: number) => new Float32Array(buffer, at, length);
@@ -52,7 +50,7 @@ export async function createPacker(
 
     async packInt8(outputs, inputs, records, bias, target) {
       const layout = records ? recordInt8Layout(outputs, inputs) : tileInt8Layout(outputs, inputs);
-      const at = int8Room(room, outputs, inputs, layout.rowScales);
+      const at = int8Room(outputs, inputs, layout.rowScales, room);
       new Float64Array(buffer, at.v, inputs).fill(1);
       const bytes = zeroed(at.packed, layout.rowScales);
       const balanced = [room, outputs, inputs];
@@ -78,7 +76,7 @@ export async function createPacker(
 
     async packHead(rows, first, outputs, inputs, target) {
       const part = headInt8Layout(rows, inputs);
-      const packed = align(room + rows * inputs * 4);
+      const { packed } = headRoom(rows, inputs, room);
       const bytes = zeroed(packed, part.byteLength);
       await runner.run([{ kernel: 'packHead', args: [room, rows, inputs, packed, packed + part.scales] }]);
       const whole = headInt8Layout(outputs, inputs);
@@ -90,26 +88,6 @@ export async function createPacker(
     dispose: () => runner.dispose(),
   };
 }
-
-/** Bytes of room that `packInt8` needs, where the packed weights, without their scales, have so many. */
-export const int8RoomBytes = (outputs: number, inputs: number, packedBytes: number): number =>
-  int8Room(0, outputs, inputs, packedBytes).end;
-
-/** Bytes of room that `packHead` needs. */
-export const headRoomBytes = (rows: number, inputs: number): number =>
-  align(rows * inputs * 4) + headInt8Layout(rows, inputs).byteLength;
-
-function int8Room(weight: number, outputs: number, inputs: number, packedBytes: number) {
-  const v = align(weight + outputs * inputs * 4);
-  const u = align(v + inputs * 8);
-  const channelScales = align(u + outputs * 8);
-  const channelFactors = align(channelScales + inputs * 4);
-  const rowScales = align(channelFactors + inputs * 4);
-  const packed = align(rowScales + outputs * 4);
-  return { v, u, channelScales, channelFactors, rowScales, packed, end: packed + packedBytes };
-}
-
-const align = (size: number) => Math.ceil(size / 64) * 64;
 
 const floatsIn = (target: Uint8Array, at: number, length: number) =>
   new Float32Array(target.buffer, target.byteOffset + at, length);

@@ -3,11 +3,13 @@ import type { LinearGroup } from './groups.ts';
 import {
   channelFloat32Layout,
   headInt8Layout,
+  headRoom,
+  int8Room,
   packChannelFloat32,
   recordInt8Layout,
   tileInt8Layout,
 } from './layouts.ts';
-import { headRoomBytes, int8RoomBytes, type Packer } from './packer.ts';
+import type { Packer } from './packer.ts';
 
 export type Precision = 'int8' | 'float32';
 
@@ -75,7 +77,7 @@ export function groupSection(group: LinearGroup, graph: Graph, precision: Precis
   }
   const { byteLength, rowScales } = (records ? recordInt8Layout : tileInt8Layout)(outputs, inputs);
   return {
-    ...{ key, byteLength, weights: outputs * inputs, roomBytes: int8RoomBytes(outputs, inputs, rowScales) },
+    ...{ key, byteLength, weights: outputs * inputs, roomBytes: int8Room(outputs, inputs, rowScales).end },
     async fill(target, packer) {
       const weight = packer!.weights(outputs, inputs);
       const bias = await read((rows, first) => weight.set(rows, first * inputs));
@@ -101,7 +103,7 @@ export function rowsSection(param: Param, precision: Precision): Section {
     key,
     byteLength: headInt8Layout(outputs, inputs).byteLength,
     weights: outputs * inputs,
-    roomBytes: headRoomBytes(Math.min(outputs, rowsAtOnce(inputs)), inputs),
+    roomBytes: headRoom(Math.min(outputs, rowsAtOnce(inputs)), inputs).end,
     async fill(target, packer) {
       for await (const { rows, first } of partsOf(param)) {
         packer!.weights(rows.length / inputs, inputs).set(rows);
