@@ -138,9 +138,11 @@ function readConfig(checkpoint: Checkpoint, { count }: Facts, embeddings: number
 
 function refuseVariants(checkpoint: Checkpoint, { variants }: Names): void {
   for (const { field, when, does } of variants) {
-    for (const [name, value] of checkpoint.metadata) {
+    // By their names: whoever asks for a list of a whole vocabulary has it unpacked.
+    for (const name of checkpoint.metadata.keys()) {
       const named = typeof field === 'string' ? name === field : field.test(name);
-      if (!named || !when(value, checkpoint.metadata)) continue;
+      const value = named ? checkpoint.metadata.get(name) : undefined;
+      if (value === undefined || !when(value, checkpoint.metadata)) continue;
       throw unsupported(checkpoint, `it ${does} ("${name}" is ${JSON.stringify(value)})`, { field: name });
     }
   }

@@ -2,9 +2,10 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { writeTinyModel } from '../../test/tinyModel.ts';
+import { tinyMerges, writeTinyModel } from '../../test/tinyModel.ts';
 import type { Backend, CompileOptions } from '../backends/backend.ts';
 import { wasm } from '../backends/wasm/index.ts';
+import { openGguf } from '../checkpoint/index.ts';
 import { contiguousKvCache } from '../kv/contiguous.ts';
 import { definePlugin, type Plugin } from '../plugin/plugin.ts';
 import { createPipeline } from './createPipeline.ts';
@@ -273,6 +274,34 @@ describe('plugins in a pipeline', () => {
 });
 
 describe('loading', () => {
+  it('unpacks none of the lists that the file holds, which would be a value per token of a vocabulary', async () => {
+    const checkpoint = await openGguf(model, { cacheDir: false });
+    const { metadata } = checkpoint;
+    const unpacked: string[] = [];
+    const note = (key: string) => {
+      if (metadata.packed?.(key)) unpacked.push(key);
+    };
+    const all = () => {
+      for (const key of metadata.keys()) note(key);
+      return metadata.entries();
+    };
+    const watched: typeof metadata = {
+      ...metadata,
+      get(key) {
+        note(key);
+        return metadata.get(key);
+      },
+      entries: all,
+      [Symbol.iterator]: all,
+    };
+    const loaded = await open({ model: { ...checkpoint, metadata: watched } });
+    await loaded.generate('hello', { maxNewTokens: 1 });
+    await loaded.dispose();
+    expect(unpacked).toEqual([]);
+    expect(watched.get('tokenizer.ggml.merges')).toEqual([...tinyMerges]);
+    expect(unpacked).toEqual(['tokenizer.ggml.merges']);
+  });
+
   it('describes model, plan, memory and graph', () => {
     const text = pipeline.describe();
     expect(text).toMatch(
