@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { residentBytes, sampleMemory } from './memory.ts';
+import { peakResidentBytes, residentBytes, sampleMemory } from './memory.ts';
 
 describe('residentBytes', () => {
   it('agrees with what the process says of itself', async () => {
@@ -13,6 +13,19 @@ describe('residentBytes', () => {
   it('knows nothing of a process that is not there', async () => {
     expect(await residentBytes(2 ** 30)).toBeUndefined();
   });
+});
+
+it('peakResidentBytes remembers what is given back', async () => {
+  const before = await peakResidentBytes();
+  // The system counts in steps.
+  expect(before).toBeGreaterThan(((await residentBytes(process.pid)) ?? 0) * 0.95);
+  let block: Uint8Array | undefined = new Uint8Array(Math.ceil(before - process.memoryUsage.rss()) + 64 * 2 ** 20).fill(
+    1,
+  );
+  expect(block.at(-1)).toBe(1);
+  block = undefined;
+  const after = await peakResidentBytes();
+  expect(after).toBeGreaterThan(before + 32 * 2 ** 20);
 });
 
 describe('sampleMemory', () => {

@@ -22,6 +22,16 @@ export async function residentBytes(pid: number): Promise<number | undefined> {
   }
 }
 
+/** The largest resident set that this process has had so far, in bytes. */
+export async function peakResidentBytes(): Promise<number> {
+  if (process.platform === 'linux') {
+    // What the system calls the maximum of a process may be that of its parent when it was forked.
+    const kilobytes = /^VmHWM:\s+(\d+) kB$/m.exec(await readFile('/proc/self/status', 'utf8'))?.[1];
+    if (kilobytes !== undefined) return Number(kilobytes) * 1024;
+  }
+  return process.resourceUsage().maxRSS * 1024;
+}
+
 export interface MemoryFigures {
   /** Largest sample. */
   peakBytes: number;

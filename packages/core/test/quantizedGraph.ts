@@ -1,8 +1,8 @@
 import { groupLinears } from '../src/backends/wasm/packing/groups.ts';
-import { headInt8Layout, packHeadInt8, tileInt8Layout } from '../src/backends/wasm/packing/layouts.ts';
+import { headInt8Layout, tileInt8Layout } from '../src/backends/wasm/packing/layouts.ts';
 import { checkGraph } from '../src/graph/check.ts';
 import { type Graph, type Param, withParams } from '../src/graph/graph.ts';
-import { packInt8, tilePlace } from './packInt8.ts';
+import { packHeadInt8, packInt8, tilePlace } from './plainPacking.ts';
 
 /** The graph with the weights that the int8 mode really uses: quantised, and turned back into float32 by plain loops. */
 export async function quantizedGraph(graph: Graph): Promise<Graph> {

@@ -1,6 +1,8 @@
-import { checkGraph, describeGraph, type LinearOp, wasm } from '@llmopt/core';
+import { checkGraph, contiguousKvCache, describeGraph, type LinearOp, wasm } from '@llmopt/core';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { createArena } from '../../core/src/backends/wasm/arena.ts';
+import { compileWasm } from '../../core/src/backends/wasm/executable.ts';
 import { compile, forwardAlone, forwardPieces, randomGraph } from '../../core/test/backends.ts';
 import { quantizedGraph } from '../../core/test/quantizedGraph.ts';
 import { larosa } from './larosa.ts';
@@ -140,6 +142,34 @@ describe('larosa', () => {
       ),
       { numRuns: 25 },
     );
+  });
+
+  it('gives the same bits behind 2 GiB, where addresses are negative numbers for who gives them a sign', async () => {
+    // The second has records of 2,200 bytes, of which few enough are read.
+    for (const graph of [await sparse(0.4), await sparse(0.6, { ffn: 1100 })]) {
+      const logitsBehind = async (bytes: number) => {
+        const arena = createArena();
+        arena.allocate(bytes, 'nothing');
+        const settings = { threads: 2, precision: 'int8', kv: 'float32', profile: false, vectorBits: 128 } as const;
+        const sizes = { slots: 1, contextLength: 64, maxRows: 32, modelKey: 'test', cacheDir: undefined };
+        const executable = await compileWasm(graph, settings, { ...sizes, kvCache: contiguousKvCache }, arena);
+        const rows = [
+          ...(await forwardAlone(executable, [1, 2, 3])),
+          ...(await forwardAlone(executable, [1, 2, 3], 1)),
+        ];
+        await executable.dispose();
+        return rows.map((row) => Buffer.from(row.buffer).toString('base64'));
+      };
+      expect(await logitsBehind(2.5 * 2 ** 30)).toEqual(await logitsBehind(0));
+    }
+  });
+
+  it('knows the sites of Phi, whose attention and perceptron read the same input', async () => {
+    const graph = await sparse(0.5, { architecture: 'phi2', layers: 1, width: 48, ffn: 80 });
+    const text = describeGraph(graph);
+    expect(graph.ops.filter((op) => op.kind === 'larosa.sparsify')).toHaveLength(3);
+    expect(text).toContain('0.attentionNorm.channels [rows, ≤48] = larosa.sparsify(0.attentionNorm, keep=28)');
+    expect(text).toContain('0.activated.channels [rows, ≤80] = larosa.sparsify(0.activated, keep=24)');
   });
 
   it('reports the share of weights that a token skips', async () => {

@@ -22,6 +22,13 @@ describe('runKernels', () => {
     const result = await runKernels(options);
     expect(JSON.parse(await readFile(output, 'utf8'))).toEqual(JSON.parse(JSON.stringify(result)));
     expect(result.settings).toEqual({ threads: 2, prompt: 20, rounds: 2 });
+    const { seconds, packed, peakBytes, peakOverWeights } = result.load;
+    expect(seconds).toBeGreaterThan(0);
+    expect(packed).toBe(true);
+    // More than the weights, less than the machine has.
+    expect(peakBytes).toBeGreaterThan(result.model.weightsBytes);
+    expect(peakBytes).toBeLessThan(result.system.memoryBytes);
+    expect(peakOverWeights).toBe(peakBytes / result.model.weightsBytes);
     const { before, after, best } = result.readBandwidthGBs;
     expect(Math.max(before, after)).toBe(best);
     expect(result.system.memoryBandwidthGBs).toBe(best);
@@ -52,7 +59,15 @@ describe('runKernels', () => {
       for (const linear of linears) expect(linear.gigabytesPerSecond).toBeGreaterThan(0);
     }
     const report = kernelsReport(result);
-    for (const text of ['tiny.gguf', 'share of the read loop', 'time over one row', 'LaRoSA', 'larosa 0.5, decode'])
+    for (const text of [
+      'tiny.gguf',
+      'packing the weights',
+      'peak memory while loading',
+      'share of the read loop',
+      'time over one row',
+      'LaRoSA',
+      'larosa 0.5, decode',
+    ])
       expect(report).toContain(text);
   });
 

@@ -10,7 +10,7 @@ import { assertFileWritable, writeJson } from '../write.ts';
 import { type ProfileFigures, profileFigures, ratioFigure, speedupFigure, timeFigure } from './figures.ts';
 import { type KernelsOptions, type KernelsSettings, resolveKernelsOptions } from './options.ts';
 import { type Contestant, measureRounds, stepsFor } from './rounds.ts';
-import { openRunner, type Runner, type RunnerOptions } from './runner.ts';
+import { type LoadFigures, openRunner, type Runner, type RunnerOptions } from './runner.ts';
 import { openSubject, type Subject } from './subject.ts';
 
 /** Tokens of a measured prefill, and how long all measurements of it may take together. */
@@ -27,6 +27,11 @@ export type KernelsResult = {
   system: BenchmarkResult['system'];
   model: { name: string; parameters: number; weightsBytes: number };
   settings: { threads: number; prompt: number; rounds: number };
+  /**
+   * Of the dense model, the first that the process loads. The layers of a shape share their weights, which are packed once: that takes a
+   * fraction of the time that a checkpoint of this size would. `peakOverWeights`: of the resident set, over the bytes of the packed weights.
+   */
+  load: LoadFigures & { peakOverWeights: number };
   /**
    * Of memory, on the backend's threads: before and after everything else. Where both were disturbed by other processes, it may be too
    * low, and shares of it too high.
@@ -78,7 +83,7 @@ async function graphOf({ graph }: Subject, sparsity: number | undefined): Promis
 async function openVariant(
   { name, sparsity }: Variant,
   { settings, subject, reporter, signal }: Session,
-  options: Pick<RunnerOptions, 'slots' | 'profile'>,
+  options: Pick<RunnerOptions, 'slots' | 'leastSlots' | 'profile'>,
 ): Promise<Runner> {
   reporter.stage(options.profile ? `Profile of ${name}` : `Loading ${name}`);
   return openRunner({
@@ -122,13 +127,19 @@ async function measureTimes(session: Session) {
   try {
     const variants = variantsOf(settings);
     for (const variant of variants) {
-      const slots = variant.sparsity === undefined ? Math.max(...settings.rows) : 1;
-      runners.push(await openVariant(variant, session, { slots }));
+      const options =
+        variant.sparsity === undefined
+          ? { slots: Math.max(...settings.rows), leastSlots: settings.leastRows }
+          : { slots: 1 };
+      runners.push(await openVariant(variant, session, options));
     }
     const [dense, ...sparse] = runners as [Runner, ...Runner[]];
+    const rows = settings.rows.filter((count) => count <= dense.slots);
+    const left = settings.rows.filter((count) => count > dense.slots);
+    if (left.length > 0) reporter.note(`Steps of ${left.join(' and ')} rows do not fit into memory and are left out.`);
     reporter.stage('Decode');
     const contestants = [
-      ...settings.rows.map((rows) => decodeContestant(`${rows} rows`, dense, rows)),
+      ...rows.map((count) => decodeContestant(`${count} rows`, dense, count)),
       ...sparse.map((runner, index) => decodeContestant(variants[index + 1]?.name ?? '', runner, 1)),
     ];
     const processor = watchProcessor(dense.threads);
@@ -146,8 +157,9 @@ async function measureTimes(session: Session) {
       threads: dense.threads,
       processorShare,
       weightsBytes: dense.weightsBytes,
-      rows: samples.slice(0, settings.rows.length),
-      larosa: samples.slice(settings.rows.length),
+      load: dense.load,
+      rows: rows.map((count, index) => ({ rows: count, samples: samples[index] as number[] })),
+      larosa: samples.slice(rows.length),
       prefill,
     };
   } finally {
@@ -189,7 +201,7 @@ async function measure(session: Session): Promise<KernelsResult> {
 
   const best = Math.max(before.gigabytesPerSecond, after.gigabytesPerSecond);
   // `rows` begins with 1.
-  const single = times.rows[0] as number[];
+  const single = times.rows[0]?.samples as number[];
   const milliseconds = timeFigure(single);
   const { weightBytesPerStep: weightBytes } = profiles[0] as ProfileFigures;
   const weightGBs = weightBytes / milliseconds.median / 1e6;
@@ -199,6 +211,7 @@ async function measure(session: Session): Promise<KernelsResult> {
     system: { ...systemFacts(), memoryBandwidthGBs: best },
     model: { name: subject.name, parameters: parametersOf(subject), weightsBytes: times.weightsBytes },
     settings: { threads: times.threads, prompt: settings.prompt, rounds: settings.rounds },
+    load: { ...times.load, peakOverWeights: times.load.peakBytes / times.weightsBytes },
     readBandwidthGBs: {
       before: before.gigabytesPerSecond,
       after: after.gigabytesPerSecond,
@@ -213,10 +226,11 @@ async function measure(session: Session): Promise<KernelsResult> {
       weightGBs,
       shareOfReadBandwidth: weightGBs / best,
     },
-    rows: settings.rows.map((rows, index) => {
-      const samples = times.rows[index] as number[];
-      return { rows, milliseconds: timeFigure(samples), ratio: ratioFigure(samples, single) };
-    }),
+    rows: times.rows.map(({ rows, samples }) => ({
+      rows,
+      milliseconds: timeFigure(samples),
+      ratio: ratioFigure(samples, single),
+    })),
     larosa: settings.larosa.map((sparsity, index) => {
       const samples = times.larosa[index] as number[];
       return {

@@ -7,6 +7,7 @@ describe('resolveKernelsOptions', () => {
       subject: { model: 'smollm2-135m' },
       threads: undefined,
       rows: [1, 2, 3, 8],
+      leastRows: 1,
       prompt: 128,
       larosa: [],
       rounds: 15,
@@ -18,13 +19,14 @@ describe('resolveKernelsOptions', () => {
     expect(resolveKernelsOptions({ shape: '1b', rows: [8, 2, 8], larosa: [0.5, 0.5] })).toMatchObject({
       subject: { shape: '1b' },
       rows: [1, 2, 8],
+      leastRows: 8,
       larosa: [0.5],
     });
   });
 
   it.each<[KernelsOptions, RegExp]>([
     [{ model: 'a', shape: '1b' }, /model and shape/],
-    [{ shape: '2b' as '1b' }, /135m, 1b.*'2b'/],
+    [{ shape: '2b' as '1b' }, /135m, 1b, phi-2.*'2b'/],
     [{ shape: 'toString' as '1b' }, /'toString'/],
     [{ model: ' ' }, /model is empty/],
     [{ output: '' }, /output is empty/],

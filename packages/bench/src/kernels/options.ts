@@ -9,7 +9,7 @@ export interface KernelsOptions {
   shape?: ShapeName;
   /** Default: the backend's choice. */
   threads?: number;
-  /** Batch sizes to compare with a single row, which is always measured. Default 1, 2, 3, 8. */
+  /** Batch sizes to compare with a single row, which is always measured. Default 1, 2, 3, 8, or those of them that fit into memory. */
   rows?: readonly number[];
   /** Tokens in the cache while decoding. Default 128. */
   prompt?: number;
@@ -24,6 +24,8 @@ export interface KernelsOptions {
 export type KernelsSettings = Required<Omit<KernelsOptions, 'model' | 'shape' | 'threads'>> & {
   subject: { model: string } | { shape: ShapeName };
   threads: number | undefined;
+  /** So many of the rows must fit into memory. */
+  leastRows: number;
 };
 
 const invalid = (message: string, hint: string) => new LlmoptError('LLMOPT_OPTION_INVALID', message, { hint });
@@ -57,5 +59,6 @@ export function resolveKernelsOptions(options: KernelsOptions = {}): KernelsSett
     }
   }
   const subject = shape === undefined ? { model: model ?? 'smollm2-135m' } : { shape };
-  return { subject, threads, prompt, rounds, output, rows, larosa };
+  const leastRows = options.rows === undefined ? 1 : Math.max(...rows);
+  return { subject, threads, prompt, rounds, output, rows, leastRows, larosa };
 }

@@ -1,4 +1,5 @@
 import { type Batch, contiguousKvCache, type Executable, type Graph, type Profile, wasm } from '@llmopt/core';
+import { peakResidentBytes } from '../memory.ts';
 import { subtractProfile } from '../profile.ts';
 import { median } from '../statistics/summary.ts';
 import type { Subject, SubjectControl } from './subject.ts';
@@ -13,17 +14,30 @@ export interface RunnerOptions extends SubjectControl {
   threads: number | undefined;
   /** Tokens in the cache while decoding. */
   prompt: number;
-  /** Streams that can decode at once. */
+  /** Streams that can decode at once; fewer, down to `leastSlots`, where memory has no room for all. */
   slots: number;
+  /** Default: `slots`. */
+  leastSlots?: number;
   /** Tokens of a measured prefill. */
   prefillTokens: number;
   profile?: boolean;
 }
 
+/** What loading took. */
+export interface LoadFigures {
+  seconds: number;
+  /** Whether weights were packed, which takes most of the time, or came from the cache. */
+  packed: boolean;
+  /** The largest resident set of the process until then. */
+  peakBytes: number;
+}
+
 /** A compiled model with the prompt in every slot, ready to be timed. Between calls it is always in that state. */
 export interface Runner {
   readonly threads: number;
+  readonly slots: number;
   readonly weightsBytes: number;
+  readonly load: LoadFigures;
   /** Milliseconds of a step of `rows` streams, one token each: the median of `steps`, behind one that does not count. */
   decode(rows: number, steps: number): Promise<number>;
   /** Milliseconds in which the prefill is read from an empty cache. */
@@ -35,20 +49,28 @@ export interface Runner {
 
 /** Compiles a graph and reads the prompt. @throws LLMOPT_ABORTED and what `compile` and `forward` throw */
 export async function openRunner(options: RunnerOptions): Promise<Runner> {
-  const { subject, graph, prompt, slots: slotCount, prefillTokens, signal, profile = false } = options;
+  const { subject, graph, prompt, prefillTokens, signal, profile = false } = options;
   const { tokens } = subject;
   const backend = wasm({ threads: options.threads, profile });
+  const began = performance.now();
+  let packed = false;
   const executable: Executable = await backend.compile(graph, {
-    slots: slotCount,
+    slots: options.slots,
+    leastSlots: options.leastSlots,
     contextLength: Math.max(prompt + 1, prefillTokens),
     maxRows: chunkRows,
     kvCache: contiguousKvCache,
     modelKey: subject.modelKey,
     cacheDir: subject.cacheDir,
-    onProgress: options.onProgress,
+    onProgress(progress) {
+      packed ||= progress.stage === 'pack';
+      options.onProgress?.(progress);
+    },
     signal,
   });
+  const load = { seconds: (performance.now() - began) / 1000, packed, peakBytes: await peakResidentBytes() };
   const { kv } = executable;
+  const { slots: slotCount } = kv.layout;
   const slots = Array.from({ length: slotCount }, () => kv.acquire() as number);
 
   const forward = async (batch: Batch): Promise<number> => {
@@ -87,6 +109,8 @@ export async function openRunner(options: RunnerOptions): Promise<Runner> {
 
   const runner: Runner = {
     threads: Number(backend.settings.threads),
+    slots: slotCount,
+    load,
     weightsBytes: executable.memory().weightsBytes,
     async decode(rows, steps) {
       // The first one after another model's turn finds the caches full of that.

@@ -7,11 +7,13 @@ describe('randomGraph', () => {
   it.each([
     ['135m', 134_515_008],
     ['1b', 1_034_512_384],
+    // As transformers counts microsoft/phi-2.
+    ['phi-2', 2_779_683_840],
   ] as const)('has the size of a %s model', (name, parameters) => {
     const { params, config } = randomGraph(shapes[name]);
     const sizes = Array.from(params.values(), ({ shape }) => shape.reduce((product, size) => product * size, 1));
     expect(sizes.reduce((sum, size) => sum + size, 0)).toBe(parameters);
-    expect(config).toMatchObject({ headDim: 64, layers: shapes[name].layers });
+    expect(config).toMatchObject({ headDim: shapes[name].headDim, layers: shapes[name].layers });
   });
 
   it('has the same weights under the same key in all layers, and others elsewhere', async () => {
@@ -42,5 +44,9 @@ describe('randomGraph', () => {
     expect(variance * 256).toBeCloseTo(1, 1);
     const gains = await params.get('blk.1.attn_norm.weight')!.read();
     expect(gains.every((gain) => gain >= 0.5 && gain <= 1.5)).toBe(true);
+    const phi = randomGraph({ ...tiny, architecture: 'phi2' }).params;
+    const biases = await phi.get('blk.1.attn_norm.bias')!.read();
+    expect(biases.every((bias) => bias >= -0.5 && bias <= 0.5)).toBe(true);
+    expect(new Set(biases).size).toBe(biases.length);
   });
 });

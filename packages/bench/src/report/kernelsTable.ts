@@ -38,7 +38,7 @@ function profileTable({ name, steps, millisecondsPerStep, kernels }: ProfileFigu
 
 /** The result as text: times are medians, ratios geometric means with their 95 % intervals. */
 export function kernelsReport(result: KernelsResult): string {
-  const { model, settings, system, readBandwidthGBs, decode, prefill } = result;
+  const { model, settings, system, load, readBandwidthGBs, decode, prefill } = result;
   const { before, after, best, disturbed } = readBandwidthGBs;
   const streams = result.rows.map(({ rows, milliseconds, ratio }) => [
     String(rows),
@@ -57,6 +57,11 @@ export function kernelsReport(result: KernelsResult): string {
     tableOf(
       ['median', ''],
       [
+        [`load, ${load.packed ? 'packing the weights' : 'weights from the cache'}, s`, formatNumber(load.seconds)],
+        [
+          'peak memory while loading, MB (over the packed weights)',
+          `${formatNumber(load.peakBytes / 1e6)} (${load.peakOverWeights.toFixed(2)}x)`,
+        ],
         [
           'read loop before / after, GB/s',
           `${formatNumber(before)} / ${formatNumber(after)}${disturbed ? ' (disturbed)' : ''}`,

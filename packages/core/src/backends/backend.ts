@@ -68,6 +68,8 @@ export interface KernelProfile {
 export interface CompileOptions {
   /** KV slots. */
   slots: number;
+  /** Fewer slots, down to so many, will do where memory has no room for all. Default: `slots`. */
+  leastSlots?: number;
   /** Tokens per slot. */
   contextLength: number;
   /** Rows of the largest batch. */

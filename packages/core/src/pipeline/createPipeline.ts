@@ -46,6 +46,7 @@ export async function createPipeline(options: PipelineOptions): Promise<Pipeline
     refuseAborted(signal);
     executable = await backend.compile(graph, {
       slots: settings.slots,
+      leastSlots: options.slots ?? 1,
       contextLength: settings.contextLength ?? graph.config.contextLength,
       maxRows: settings.maxRows,
       kvCache: driver.exclusive('kvCache') ?? contiguousKvCache,

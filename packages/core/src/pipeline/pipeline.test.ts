@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { tinyMerges, writeTinyModel } from '../../test/tinyModel.ts';
+import type { Backend, CompileOptions } from '../backends/backend.ts';
 import { wasm } from '../backends/wasm/index.ts';
 import { openGguf } from '../checkpoint/index.ts';
 import { contiguousKvCache } from '../kv/contiguous.ts';
@@ -32,6 +33,20 @@ async function collect(stream: AsyncIterable<string>): Promise<string> {
   for await (const piece of stream) text += piece;
   return text;
 }
+
+it('takes fewer slots than 4 where 4 do not fit, unless they were asked for', async () => {
+  const asked: Pick<CompileOptions, 'slots' | 'leastSlots'>[] = [];
+  const backend = wasm({ threads: 1 });
+  const compile: Backend['compile'] = (graph, options) => {
+    asked.push({ slots: options.slots, leastSlots: options.leastSlots });
+    return backend.compile(graph, options);
+  };
+  for (const slots of [undefined, 2]) await (await open({ backend: { ...backend, compile }, slots })).dispose();
+  expect(asked).toEqual([
+    { slots: 4, leastSlots: 1 },
+    { slots: 2, leastSlots: 2 },
+  ]);
+});
 
 describe('generate', () => {
   it('returns text, tokens, usage and timings that fit together', async () => {

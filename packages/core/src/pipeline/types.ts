@@ -23,7 +23,7 @@ export interface PipelineOptions {
   /** Default `'wasm'`: int8 weights on all cores. Call `wasm({...})` or `reference()` for options. */
   backend?: 'wasm' | 'reference' | Backend;
   plugins?: readonly Plugin[];
-  /** Sequences that can be in memory at once. Default 4. */
+  /** Sequences that can be in memory at once. Default 4, or as many as fit beside the weights. */
   slots?: number;
   /** Tokens per sequence. Default: what the model was trained for. */
   contextLength?: number;

@@ -3,6 +3,8 @@ import { LlmoptError } from '../../errors.ts';
 const PAGE = 65536;
 const MAX_PAGES = 65536;
 const ALIGNMENT = 64;
+// Kernels read whole vectors behind the end of what they need, and compare addresses with those behind the end: these must not be 0.
+const END = (MAX_PAGES - 1) * PAGE;
 
 /** Hands out ranges of one shared WebAssembly memory, one behind the other. */
 export interface Arena {
@@ -11,6 +13,8 @@ export interface Arena {
   allocate(bytes: number, what: string): number;
   /** Where the next range would begin. */
   position(): number;
+  /** Bytes that can still be handed out. */
+  free(): number;
 }
 
 export function createArena(): Arena {
@@ -19,12 +23,13 @@ export function createArena(): Arena {
   return {
     memory,
     position: () => next,
+    free: () => END - next,
     allocate(bytes, what) {
       const start = next;
       const end = Math.ceil((start + bytes) / ALIGNMENT) * ALIGNMENT;
       const missing = Math.ceil(end / PAGE) - memory.buffer.byteLength / PAGE;
       try {
-        if (end > MAX_PAGES * PAGE) throw new RangeError('a WebAssembly memory ends at 4 GiB');
+        if (end > END) throw new RangeError('a WebAssembly memory ends at 4 GiB');
         if (missing > 0) memory.grow(missing);
       } catch (cause) {
         throw new LlmoptError(
@@ -32,7 +37,7 @@ export function createArena(): Arena {
           `${megabytes(bytes)} for ${what} do not fit behind the ${megabytes(start)} in use.`,
           {
             where: { what, bytes, used: start },
-            hint: 'Use fewer slots, a shorter contextLength or a smaller model.',
+            hint: 'Use int8 weights, fewer slots, a shorter contextLength or a smaller model.',
             cause,
           },
         );

@@ -3,17 +3,17 @@ import { checkGraph } from '../../graph/check.ts';
 import type { Graph } from '../../graph/graph.ts';
 import type { Batch, CompileOptions, Executable, ForwardResult } from '../backend.ts';
 import { prepareBatch } from '../batch.ts';
-import { createArena } from './arena.ts';
+import { type Arena, createArena } from './arena.ts';
 import { type Compiled, compileSteps } from './compile.ts';
 import { control, sharedMilliseconds, TIMES_HEADER } from './control.ts';
 import { compileModule, type VectorBits } from './kernelModules.ts';
-import { kvBytes } from './lower/core.ts';
 import { groupLinears } from './packing/groups.ts';
 import type { KvPrecision, Precision } from './packing/sections.ts';
 import { createPool } from './pool.ts';
 import { createProfiler } from './profiler.ts';
 import { link, type Program } from './program.ts';
-import { loadWeights } from './weights.ts';
+import { placeSlots } from './slots.ts';
+import { placeWeights } from './weights.ts';
 
 export interface WasmSettings {
   threads: number;
@@ -26,13 +26,17 @@ export interface WasmSettings {
 // A few tenths of a millisecond of memory, and well within a last-level cache.
 const READ_AHEAD_BYTES = 8 * 2 ** 20;
 
-export async function compileWasm(graph: Graph, settings: WasmSettings, options: CompileOptions): Promise<Executable> {
+export async function compileWasm(
+  graph: Graph,
+  settings: WasmSettings,
+  options: CompileOptions,
+  arena: Arena = createArena(),
+): Promise<Executable> {
   const infos = checkGraph(graph);
-  const arena = createArena();
   const { memory } = arena;
   const controlAt = arena.allocate(control.bytes, 'control');
   const groups = groupLinears(graph, infos);
-  const weights = await loadWeights(graph, groups, arena, settings, options);
+  const weights = placeWeights(graph, groups, arena, settings);
   const compiled = compileSteps({ graph, infos, groups, weights, arena }, settings, options);
   const linked = link(compiled, arena, options.maxRows, settings.profile);
   const { batch: batchPlaces, reach, activationsBytes } = compiled;
@@ -45,18 +49,11 @@ export async function compileWasm(graph: Graph, settings: WasmSettings, options:
   const timesAt = arena.allocate(timesLength * 8, 'profile');
   const plain = { manyRows: linked.manyRows([]), oneRow: linked.oneRow([]) };
 
-  const { layers, kvHeads, headDim } = graph.config;
-  const kv = options.kvCache({
-    layers,
-    kvHeads,
-    headDim,
-    slots: options.slots,
-    capacity: options.contextLength,
-    elementType: settings.kv,
-  });
-  const slotBytes = layers * 2 * kvBytes(options.contextLength, kvHeads, headDim, settings.kv);
-  const slotBases = new Int32Array(memory.buffer, batchPlaces.slotBases, options.slots);
-  for (let slot = 0; slot < options.slots; slot++) slotBases[slot] = arena.allocate(slotBytes, `KV slot ${slot}`);
+  const { bases, layout } = placeSlots(graph, weightsBytes, arena, settings, options);
+  new Int32Array(memory.buffer, batchPlaces.slotBases, bases.length).set(bases);
+  const kv = options.kvCache(layout);
+  // All that has a place has one now: what does not fit has failed before the work begins.
+  await weights.load(options);
 
   const pool = createPool(
     {

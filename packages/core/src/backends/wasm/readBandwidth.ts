@@ -1,8 +1,8 @@
 import { LlmoptError } from '../../errors.ts';
 import { createArena } from './arena.ts';
-import { control, sharedMilliseconds, WORDS_PER_CALL } from './control.ts';
-import { compileModule, type VectorBits } from './kernelModules.ts';
-import { createPool } from './pool.ts';
+import { sharedMilliseconds } from './control.ts';
+import type { VectorBits } from './kernelModules.ts';
+import { workerKernels } from './kernelRunner.ts';
 import { resolveThreads, resolveVectorBits } from './settings.ts';
 
 export interface ReadBandwidthOptions {
@@ -45,32 +45,20 @@ export async function measureReadBandwidth(options: ReadBandwidthOptions = {}): 
 
   const arena = createArena();
   const { memory } = arena;
-  const controlAt = arena.allocate(control.bytes, 'control');
   const out = arena.allocate(threads * LINE, 'results');
   const from = arena.allocate(bytes, 'the memory to read');
-  const args = [from, bytes, out];
-  const argsAt = arena.allocate(args.length * 4, 'kernel arguments');
-  const address = arena.allocate(WORDS_PER_CALL * 4, 'a program');
-  new Int32Array(memory.buffer, argsAt, args.length).set(args);
-  new Int32Array(memory.buffer, address, WORDS_PER_CALL).set([0, argsAt, 0, 0]);
   // Pages that nobody wrote to are one and the same page of zeros, and come from the cache.
   new Uint8Array(memory.buffer, from, bytes).fill(1);
-
-  const modules = [compileModule('core', vectorBits)];
-  const kernels = [{ module: 0, name: 'readMemory' }];
-  const pool = createPool(
-    { memory, modules, kernels, control: controlAt, times: 0, threads, readAhead: { from: 0, bytes: 0 } },
-    false,
-  );
-  const program = { address, stride: 0, calls: 1, cells: [0], captures: new Map() };
+  const runner = workerKernels(arena, 'core', threads, vectorBits);
+  const calls = [{ kernel: 'readMemory', args: [from, bytes, out] }];
   try {
-    await pool.run(program);
+    await runner.run(calls);
     let best = Infinity;
     let calm = 0;
     for (let round = 0; calm < rounds && round < rounds * MOST_TRIES; round++) {
       const processor = process.cpuUsage();
       const began = sharedMilliseconds();
-      await pool.run(program);
+      await runner.run(calls);
       const milliseconds = sharedMilliseconds() - began;
       const { user, system } = process.cpuUsage(processor);
       if ((user + system) / 1000 > CALM * threads * milliseconds) calm++;
@@ -78,7 +66,7 @@ export async function measureReadBandwidth(options: ReadBandwidthOptions = {}): 
     }
     return { gigabytesPerSecond: bytes / best / 1e6, disturbed: calm < rounds };
   } finally {
-    await pool.dispose();
+    await runner.dispose();
   }
 }
 

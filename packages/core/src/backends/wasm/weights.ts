@@ -6,11 +6,17 @@ import type { Arena } from './arena.ts';
 import { compileModule, type VectorBits } from './kernelModules.ts';
 import { type Checksum, cacheKey, readPacked, writePacked } from './packing/cache.ts';
 import type { LinearGroup } from './packing/groups.ts';
+import type { Packer } from './packing/packer.ts';
 import { groupSection, type Precision, rowsSection, type Section, vectorSection } from './packing/sections.ts';
 
 /** Addresses of the packed weights. */
 export interface Weights {
   readonly byteLength: number;
+  /**
+   * Packs the weights, or reads them from the cache.
+   * @throws LLMOPT_OUT_OF_MEMORY, LLMOPT_ABORTED, LLMOPT_WORKER_DIED, and what reading the parameters throws
+   */
+  load(options: CompileOptions): Promise<void>;
   vector(param: string): number;
   rows(param: string): number;
   /** Groups are told apart by the output of their first linear. */
@@ -21,57 +27,72 @@ export interface Weights {
   first(bytes: number): { from: number; bytes: number };
 }
 
-/**
- * Packs all weights that the graph uses into one range of the arena, or reads them from the cache.
- * @throws LLMOPT_OUT_OF_MEMORY, LLMOPT_ABORTED, and what reading the parameters throws
- */
-export async function loadWeights(
+export interface WeightSettings {
+  readonly precision: Precision;
+  /** Of packing. */
+  readonly threads: number;
+  readonly vectorBits: VectorBits;
+}
+
+/** Finds a place in the arena for all weights that the graph uses. Nothing is read. @throws LLMOPT_OUT_OF_MEMORY */
+export function placeWeights(
   graph: Graph,
   groups: ReadonlyMap<LinearOp, LinearGroup>,
   arena: Arena,
-  settings: { precision: Precision; vectorBits: VectorBits },
-  options: CompileOptions,
-): Promise<Weights> {
+  settings: WeightSettings,
+): Weights {
   const { precision } = settings;
   const sections = planSections(graph, groups, precision);
   const offsets = new Map<string, number>();
+  const padded = (section: Section) => Math.ceil(section.byteLength / 64) * 64;
   let byteLength = 0;
   for (const [name, section] of sections) {
     offsets.set(name, byteLength);
-    byteLength += Math.ceil(section.byteLength / 64) * 64;
+    byteLength += padded(section);
   }
   const base = arena.allocate(byteLength, 'weights');
-  const target = new Uint8Array(arena.memory.buffer, base, byteLength);
-  const checksum = checksumIn(arena.memory, settings.vectorBits);
-  const key = cacheKey([precision, options.modelKey, [...sections.values()].map((section) => section.key)]);
-  const report = (stage: 'load' | 'pack', fraction: number) => options.onProgress?.({ stage, fraction });
-  report('load', 0);
-  const cached = options.cacheDir !== undefined && (await readPacked(options.cacheDir, key, target, checksum));
-  if (!cached) {
-    const { createInt8Packer } = await import('./packing/int8.ts');
-    const packer = createInt8Packer();
-    target.fill(0);
-    let done = 0;
-    // Equal keys have equal bytes.
-    const packed = new Map<string, number>();
-    for (const [name, section] of sections) {
-      if (options.signal?.aborted) throw aborted(options.signal);
-      const at = offsets.get(name)!;
-      const same = packed.get(section.key);
-      if (same !== undefined) target.copyWithin(at, same, same + section.byteLength);
-      else await section.fill(target.subarray(at, at + section.byteLength), packer);
-      packed.set(section.key, at);
-      done += section.byteLength;
-      report('pack', done / byteLength);
+
+  async function load(options: CompileOptions): Promise<void> {
+    const target = new Uint8Array(arena.memory.buffer, base, byteLength);
+    const checksum = checksumIn(arena.memory, settings.vectorBits);
+    const key = cacheKey([precision, options.modelKey, [...sections.values()].map((section) => section.key)]);
+    const report = (stage: 'load' | 'pack', fraction: number) => options.onProgress?.({ stage, fraction });
+    report('load', 0);
+    const cached = options.cacheDir !== undefined && (await readPacked(options.cacheDir, key, target, checksum));
+    if (!cached) {
+      await pack(target, options.signal, (fraction) => report('pack', fraction));
+      if (options.cacheDir !== undefined) await writePacked(options.cacheDir, key, target, checksum);
     }
-    if (options.cacheDir !== undefined) await writePacked(options.cacheDir, key, target, checksum);
+    report('load', 1);
   }
-  report('load', 1);
+
+  async function pack(target: Uint8Array, signal: AbortSignal | undefined, onProgress: (fraction: number) => void) {
+    const packer = await packerFor([...sections.values()], settings);
+    try {
+      let done = 0;
+      // Equal keys have equal bytes.
+      const packed = new Map<string, number>();
+      for (const [name, section] of sections) {
+        if (signal?.aborted) throw aborted(signal);
+        const offset = offsets.get(name)!;
+        const same = packed.get(section.key);
+        if (same !== undefined) target.copyWithin(offset, same, same + padded(section));
+        else await section.fill(target.subarray(offset, offset + padded(section)).fill(0), packer);
+        packed.set(section.key, offset);
+        done += padded(section);
+        onProgress(done / byteLength);
+      }
+    } finally {
+      await packer?.dispose();
+    }
+  }
+
   const at = (name: string) => base + offsets.get(name)!;
   const nameOf = (weight: LinearGroup | string) =>
     typeof weight === 'string' ? `rows ${weight}` : `group ${weight.ops[0]!.outputs.output}`;
   return {
     byteLength,
+    load,
     vector: (param) => at(`vector ${param}`),
     rows: (param) => at(nameOf(param)),
     group: (group) => at(nameOf(group)),
@@ -82,6 +103,15 @@ export async function loadWeights(
       return { from: base + offset, bytes: Math.min(bytes, byteLength - offset) };
     },
   };
+}
+
+/** A packer for the sections that need one. */
+async function packerFor(sections: readonly Section[], settings: WeightSettings): Promise<Packer | undefined> {
+  const distinct = new Map(sections.map(({ key, weights }) => [key, weights]));
+  const weights = [...distinct.values()].reduce((sum, count) => sum + count, 0);
+  if (weights === 0) return undefined;
+  const { createPacker } = await import('./packing/packer.ts');
+  return createPacker(Math.max(...sections.map(({ roomBytes }) => roomBytes)), weights, settings);
 }
 
 /** The kernels' sum over ranges of their memory. */

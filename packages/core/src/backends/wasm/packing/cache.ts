@@ -62,9 +62,12 @@ export async function writePacked(
     const file = await open(temporary, 'wx');
     try {
       await file.write(header(key, packed.byteLength, checksum(packed)));
+      // Through a copy of a chunk: not every file system call takes shared memory.
+      const copy = Buffer.alloc(Math.min(CHUNK, packed.byteLength));
       for (let at = 0; at < packed.byteLength; at += CHUNK) {
-        // A copy per chunk: not every file system call takes shared memory.
-        await file.write(Buffer.from(packed.subarray(at, at + CHUNK)));
+        const chunk = packed.subarray(at, at + CHUNK);
+        copy.set(chunk);
+        await file.writeFile(copy.subarray(0, chunk.length));
       }
     } finally {
       await file.close();

@@ -49,48 +49,34 @@ export function headInt8Layout(outputs: number, inputs: number) {
   return { groups, tiles, scales, byteLength: scales + tiles * groups * HEAD_TILE_OUTPUTS * 4 };
 }
 
-/** Writes float32 weights `[outputs, inputs]` channel-major. `target` is all zero before. */
+/** Where the packer has what, from `weight` on, for a matrix whose packed weights, without their scales, have so many bytes. */
+export function int8Room(outputs: number, inputs: number, packedBytes: number, weight = 0) {
+  const v = align(weight + outputs * inputs * 4, 64);
+  const u = align(v + inputs * 8, 64);
+  const channelScales = align(u + outputs * 8, 64);
+  const channelFactors = align(channelScales + inputs * 4, 64);
+  const rowScales = align(channelFactors + inputs * 4, 64);
+  const packed = align(rowScales + outputs * 4, 64);
+  return { v, u, channelScales, channelFactors, rowScales, packed, end: packed + packedBytes };
+}
+
+/** The same for rows of a head. */
+export function headRoom(rows: number, inputs: number, weight = 0) {
+  const packed = align(weight + rows * inputs * 4, 64);
+  return { packed, end: packed + headInt8Layout(rows, inputs).byteLength };
+}
+
+/** Writes rows of float32 weights, from row `first` of `outputs` on, channel-major. */
 export function packChannelFloat32(
-  weight: Float32Array,
-  bias: Float32Array,
+  rows: Float32Array,
+  first: number,
   outputs: number,
   inputs: number,
   target: Uint8Array,
 ) {
-  const layout = channelFloat32Layout(outputs, inputs);
-  const out = floats(target, 0, layout.byteLength / 4);
-  for (let row = 0; row < outputs; row++) {
-    for (let i = 0; i < inputs; i++) out[i * layout.columns + row] = weight[row * inputs + i]!;
+  const { columns } = channelFloat32Layout(outputs, inputs);
+  const out = new Float32Array(target.buffer, target.byteOffset, columns * inputs);
+  for (let row = 0; row < rows.length / inputs; row++) {
+    for (let i = 0; i < inputs; i++) out[i * columns + first + row] = rows[row * inputs + i]!;
   }
-  floats(target, layout.bias, layout.columns).set(bias);
-}
-
-/**
- * Writes some rows of float32 weights, from row `first` on (a multiple of 16), as int8 of a head. The grid is that of Q8_0, so weights
- * that come from a Q8_0 tensor keep their exact values.
- */
-export function packHeadInt8(weight: Float32Array, first: number, outputs: number, inputs: number, target: Uint8Array) {
-  const { groups, scales: scalesAt, tiles } = headInt8Layout(outputs, inputs);
-  const bytes = new Int8Array(target.buffer, target.byteOffset);
-  const scales = floats(target, scalesAt, tiles * groups * HEAD_TILE_OUTPUTS);
-  for (let row = 0; row < weight.length / inputs; row++) {
-    const lane = (first + row) % HEAD_TILE_OUTPUTS;
-    const tile = Math.floor((first + row) / HEAD_TILE_OUTPUTS);
-    for (let group = 0; group < groups; group++) {
-      const from = row * inputs + group * GROUP_INPUTS;
-      const to = Math.min(from + GROUP_INPUTS, (row + 1) * inputs);
-      let largest = 0;
-      for (let i = from; i < to; i++) largest = Math.max(largest, Math.abs(weight[i]!));
-      scales[(tile * groups + group) * HEAD_TILE_OUTPUTS + lane] = largest / 127;
-      const factor = largest > 0 ? 127 / largest : 0;
-      const block = (tile * groups + group) * HEAD_TILE_OUTPUTS * GROUP_INPUTS + lane * 2;
-      for (let i = from; i < to; i++) {
-        bytes[block + ((i - from) >> 1) * HEAD_TILE_OUTPUTS * 2 + ((i - from) & 1)] = Math.round(weight[i]! * factor);
-      }
-    }
-  }
-}
-
-function floats(target: Uint8Array, at: number, length: number): Float32Array {
-  return new Float32Array(target.buffer, target.byteOffset + at, length);
 }

@@ -1,14 +1,15 @@
 import type { Graph, Param } from '../../../graph/graph.ts';
 import type { LinearGroup } from './groups.ts';
-import type { Int8Packer } from './int8.ts';
 import {
   channelFloat32Layout,
   headInt8Layout,
+  headRoom,
+  int8Room,
   packChannelFloat32,
-  packHeadInt8,
   recordInt8Layout,
   tileInt8Layout,
 } from './layouts.ts';
+import type { Packer } from './packer.ts';
 
 export type Precision = 'int8' | 'float32';
 
@@ -20,11 +21,15 @@ export interface Section {
   /** All that its bytes depend on, within the model. */
   readonly key: string;
   readonly byteLength: number;
-  /** Fills a zeroed range; reads parameters as it goes. */
-  fill(target: Uint8Array, packer: Int8Packer): Promise<void>;
+  /** Weights that are turned into int8, and the room that a packer needs for that. Both 0 without int8. */
+  readonly weights: number;
+  readonly roomBytes: number;
+  /** Fills a zeroed range; reads parameters as it goes. The packer is for sections with int8 weights. */
+  fill(target: Uint8Array, packer: Packer | undefined): Promise<void>;
 }
 
-const ROWS_AT_ONCE = 4096;
+// A matrix is read in parts of at most so many bytes of float32, so that little more than its packed form is in memory.
+const PART_BYTES = 16 * 2 ** 20;
 
 /** A vector, such as the gain of a norm, as float32. */
 export function vectorSection(param: Param): Section {
@@ -32,6 +37,8 @@ export function vectorSection(param: Param): Section {
   return {
     key: `vector ${param.key}`,
     byteLength: length * 4,
+    weights: 0,
+    roomBytes: 0,
     async fill(target) {
       new Float32Array(target.buffer, target.byteOffset, length).set(await param.read());
     },
@@ -44,25 +51,37 @@ export function groupSection(group: LinearGroup, graph: Graph, precision: Precis
   const biases = group.ops.map((op) => (op.params.bias ? graph.params.get(op.params.bias)! : undefined));
   const { inputs, outputs } = group;
   const records = group.int8 === 'records';
-  const int8Layout = records ? recordInt8Layout : tileInt8Layout;
-  const { byteLength } = precision === 'int8' ? int8Layout(outputs, inputs) : channelFloat32Layout(outputs, inputs);
+  const key = `${records ? 'records' : 'tiles'} ${weights.map((param, i) => `${param.key}${biases[i] ? `+${biases[i].key}` : ''}`).join('|')}`;
+
+  /** Calls for parts of the rows of all linears, and puts their biases one behind the other. */
+  async function read(onRows: (rows: Float32Array, first: number) => void): Promise<Float32Array> {
+    const bias = new Float32Array(outputs);
+    let row = 0;
+    for (const [i, param] of weights.entries()) {
+      for await (const { rows, first } of partsOf(param)) onRows(rows, row + first);
+      if (biases[i]) bias.set(await biases[i].read(), row);
+      row += param.shape[0]!;
+    }
+    return bias;
+  }
+
+  if (precision === 'float32') {
+    const { byteLength, bias: biasAt } = channelFloat32Layout(outputs, inputs);
+    return {
+      ...{ key, byteLength, weights: 0, roomBytes: 0 },
+      async fill(target) {
+        const bias = await read((rows, first) => packChannelFloat32(rows, first, outputs, inputs, target));
+        new Float32Array(target.buffer, target.byteOffset + biasAt, outputs).set(bias);
+      },
+    };
+  }
+  const { byteLength, rowScales } = (records ? recordInt8Layout : tileInt8Layout)(outputs, inputs);
   return {
-    key: `${records ? 'records' : 'tiles'} ${weights.map((param, i) => `${param.key}${biases[i] ? `+${biases[i].key}` : ''}`).join('|')}`,
-    byteLength,
+    ...{ key, byteLength, weights: outputs * inputs, roomBytes: int8Room(outputs, inputs, rowScales).end },
     async fill(target, packer) {
-      const read = async (put: (row: number, matrix: Float32Array) => void, bias: Float32Array) => {
-        let row = 0;
-        for (const [i, param] of weights.entries()) {
-          put(row, await param.read());
-          if (biases[i]) bias.set(await biases[i].read(), row);
-          row += param.shape[0]!;
-        }
-      };
-      if (precision === 'int8') return packer.pack({ outputs, inputs, records }, read, target);
-      const weight = new Float32Array(outputs * inputs);
-      const bias = new Float32Array(outputs);
-      await read((row, matrix) => weight.set(matrix, row * inputs), bias);
-      packChannelFloat32(weight, bias, outputs, inputs, target);
+      const weight = packer!.weights(outputs, inputs);
+      const bias = await read((rows, first) => weight.set(rows, first * inputs));
+      await packer!.packInt8(outputs, inputs, records, bias, target);
     },
   };
 }
@@ -70,15 +89,36 @@ export function groupSection(group: LinearGroup, graph: Graph, precision: Precis
 /** A matrix whose rows are looked up or are too many for records: the embedding and the head. */
 export function rowsSection(param: Param, precision: Precision): Section {
   const [outputs, inputs] = param.shape as [number, number];
+  const key = `rows ${param.key}`;
+  if (precision === 'float32') {
+    return {
+      ...{ key, byteLength: outputs * inputs * 4, weights: 0, roomBytes: 0 },
+      async fill(target) {
+        const whole = new Float32Array(target.buffer, target.byteOffset, outputs * inputs);
+        for await (const { rows, first } of partsOf(param)) whole.set(rows, first * inputs);
+      },
+    };
+  }
   return {
-    key: `rows ${param.key}`,
-    byteLength: precision === 'int8' ? headInt8Layout(outputs, inputs).byteLength : outputs * inputs * 4,
-    async fill(target) {
-      for (let first = 0; first < outputs; first += ROWS_AT_ONCE) {
-        const rows = await param.read([first, Math.min(first + ROWS_AT_ONCE, outputs)]);
-        if (precision === 'int8') packHeadInt8(rows, first, outputs, inputs, target);
-        else new Float32Array(target.buffer, target.byteOffset + first * inputs * 4, rows.length).set(rows);
+    key,
+    byteLength: headInt8Layout(outputs, inputs).byteLength,
+    weights: outputs * inputs,
+    roomBytes: headRoom(Math.min(outputs, rowsAtOnce(inputs)), inputs).end,
+    async fill(target, packer) {
+      for await (const { rows, first } of partsOf(param)) {
+        packer!.weights(rows.length / inputs, inputs).set(rows);
+        await packer!.packHead(rows.length / inputs, first, outputs, inputs, target);
       }
     },
   };
+}
+
+/** A multiple of 16. */
+const rowsAtOnce = (inputs: number) => Math.max(16, Math.floor(PART_BYTES / (inputs * 4) / 16) * 16);
+
+async function* partsOf(param: Param) {
+  const [outputs, inputs] = param.shape as [number, number];
+  for (let first = 0; first < outputs; first += rowsAtOnce(inputs)) {
+    yield { first, rows: await param.read([first, Math.min(first + rowsAtOnce(inputs), outputs)]) };
+  }
 }

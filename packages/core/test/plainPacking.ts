@@ -1,7 +1,10 @@
-import { recordInt8Layout, tileInt8Layout } from '../src/backends/wasm/packing/layouts.ts';
+import { headInt8Layout, recordInt8Layout, tileInt8Layout } from '../src/backends/wasm/packing/layouts.ts';
 
-// Packing to int8 in plain loops: what the code that does it is held against.
+// int8 weights by plain loops: what the packing kernels must give, bit by bit.
 
+const LINE_BYTES = 64;
+const HEAD_TILE_OUTPUTS = 16;
+const GROUP_INPUTS = 32;
 const ITERATIONS = 20;
 
 interface Balanced {
@@ -64,10 +67,9 @@ export function packInt8(
 ) {
   const layout = records ? recordInt8Layout(outputs, inputs) : tileInt8Layout(outputs, inputs);
   const { rowScales, channelScales } = balance(weight, outputs, inputs);
-  const floats = (at: number, length: number) => new Float32Array(target.buffer, target.byteOffset + at, length);
-  floats(layout.rowScales, outputs).set(rowScales);
-  floats(layout.channelScales, inputs).set(channelScales);
-  floats(layout.bias, outputs).set(bias);
+  floats(target, layout.rowScales, outputs).set(rowScales);
+  floats(target, layout.channelScales, inputs).set(channelScales);
+  floats(target, layout.bias, outputs).set(bias);
   const bytes = new Int8Array(target.buffer, target.byteOffset);
   const channelFactors = channelScales.map((scale) => 1 / scale);
   const place = records ? recordPlace(outputs, inputs) : tilePlace(outputs, inputs);
@@ -82,10 +84,42 @@ export function packInt8(
 /** Where the weight of an output and an input lies. */
 export function tilePlace(outputs: number, inputs: number) {
   const { pairs } = tileInt8Layout(outputs, inputs);
-  return (out: number, input: number) => ((out >> 5) * pairs + (input >> 1)) * 64 + (out & 31) * 2 + (input & 1);
+  return (out: number, input: number) =>
+    ((out >> 5) * pairs + (input >> 1)) * LINE_BYTES + (out & 31) * 2 + (input & 1);
 }
 
+/** Where the weight of an output and an input lies. */
 function recordPlace(outputs: number, inputs: number) {
   const { recordBytes } = recordInt8Layout(outputs, inputs);
   return (out: number, input: number) => input * recordBytes + out;
+}
+
+/**
+ * Writes some rows of float32 weights, from row `first` on (a multiple of 16), as int8 of a head. The grid is that of Q8_0, so weights
+ * that come from a Q8_0 tensor keep their exact values.
+ */
+export function packHeadInt8(weight: Float32Array, first: number, outputs: number, inputs: number, target: Uint8Array) {
+  const { groups, scales: scalesAt, tiles } = headInt8Layout(outputs, inputs);
+  const bytes = new Int8Array(target.buffer, target.byteOffset);
+  const scales = floats(target, scalesAt, tiles * groups * HEAD_TILE_OUTPUTS);
+  for (let row = 0; row < weight.length / inputs; row++) {
+    const lane = (first + row) % HEAD_TILE_OUTPUTS;
+    const tile = Math.floor((first + row) / HEAD_TILE_OUTPUTS);
+    for (let group = 0; group < groups; group++) {
+      const from = row * inputs + group * GROUP_INPUTS;
+      const to = Math.min(from + GROUP_INPUTS, (row + 1) * inputs);
+      let largest = 0;
+      for (let i = from; i < to; i++) largest = Math.max(largest, Math.abs(weight[i]!));
+      scales[(tile * groups + group) * HEAD_TILE_OUTPUTS + lane] = largest / 127;
+      const factor = largest > 0 ? 127 / largest : 0;
+      const block = (tile * groups + group) * HEAD_TILE_OUTPUTS * GROUP_INPUTS + lane * 2;
+      for (let i = from; i < to; i++) {
+        bytes[block + ((i - from) >> 1) * HEAD_TILE_OUTPUTS * 2 + ((i - from) & 1)] = Math.round(weight[i]! * factor);
+      }
+    }
+  }
+}
+
+function floats(target: Uint8Array, at: number, length: number): Float32Array {
+  return new Float32Array(target.buffer, target.byteOffset + at, length);
 }
