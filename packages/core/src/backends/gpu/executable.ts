@@ -28,10 +28,11 @@ export async function compileGpu(graph: Graph, device: Device, options: CompileO
   };
   try {
     weights = await loadWeights(device, graph, program.params, options);
-    runner = await createRunner(device, graph, infos, program, weights.operands, cache, options);
+    const ready = await createRunner(device, graph, infos, program, weights.operands, cache, options);
+    runner = ready;
     // Compiles every kernel, so that the first request does not wait, and one that does not compile is known now.
     const row = Int32Array.of(0);
-    await guarded(device, runner.run({ tokens: row, slots: row, positions: row, logitRows: row }, []));
+    await guarded(device, () => ready.run({ tokens: row, slots: row, positions: row, logitRows: row }, []));
   } catch (error) {
     await release();
     throw error;
@@ -52,14 +53,14 @@ export async function compileGpu(graph: Graph, device: Device, options: CompileO
         });
       }
       const lengths = prepareBatch(batch, graph, infos, kv, options.maxRows);
-      const result = guarded(device, run(rowsOf(batch), batch.values));
+      const result = guarded(device, () => run(rowsOf(batch), batch.values));
       running = result;
       try {
         const values = await result;
         for (const [slot, length] of lengths) kv.commit(slot, length);
         return values;
       } catch (error) {
-        if (device.failure() && state === 'idle') state = error as LlmoptError;
+        if (state === 'idle' && isFatal(error)) state = error;
         throw error;
       } finally {
         running = undefined;
@@ -94,26 +95,32 @@ function rowsOf(batch: Batch): BatchRows {
   };
 }
 
-/** Turns what a device says or throws into errors of this project. */
-async function guarded<T>(device: Device, work: Promise<T>): Promise<T> {
-  let thrown: unknown;
+/** Runs something on the device, and turns what the device says or throws into errors of this project. */
+async function guarded<T>(device: Device, run: () => Promise<T>): Promise<T> {
+  const failed = device.watch();
+  let outcome: { value: T } | { thrown: unknown };
   try {
-    const result = await work;
-    if (!device.failure()) return result;
-  } catch (error) {
-    thrown = error;
+    outcome = { value: await run() };
+  } catch (thrown) {
+    outcome = { thrown };
   }
-  const failure = device.failure();
+  const failure = failed();
+  if (!failure && 'value' in outcome) return outcome.value;
+  const thrown = 'thrown' in outcome ? outcome.thrown : undefined;
   if (!failure && LlmoptError.isInstance(thrown)) throw thrown;
-  const outOfMemory = failure?.kind === 'outOfMemory';
   const message = failure?.message ?? (thrown instanceof Error ? thrown.message : String(thrown));
   throw new LlmoptError(
-    outOfMemory ? 'LLMOPT_OUT_OF_MEMORY' : 'LLMOPT_GPU_FAILED',
+    failure?.kind === 'outOfMemory' ? 'LLMOPT_OUT_OF_MEMORY' : 'LLMOPT_GPU_FAILED',
     failure?.kind === 'lost' ? `The GPU was lost: ${message}` : `The GPU failed: ${message}`,
     {
       where: { mode: device.mode, device: device.name },
-      hint: failure ? 'Dispose of this pipeline and create a new one.' : undefined,
+      hint: 'Dispose of this pipeline and create a new one.',
       cause: thrown,
     },
   );
+}
+
+/** Whether `guarded` made the error: after one of the device its buffers may hold anything. */
+function isFatal(error: unknown): error is LlmoptError {
+  return LlmoptError.isInstance(error) && error.where.device !== undefined;
 }

@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, it, vi } from 'vitest';
-import { compile, forwardAlone, randomGraph } from '../../../test/backends.ts';
+import { compile, forwardAlone, forwardPieces, randomGraph } from '../../../test/backends.ts';
 import { gpuModes, noAdapter } from '../../../test/gpu.ts';
 import { contiguousKvCache } from '../../kv/contiguous.ts';
 import { defineOp } from '../../ops/define.ts';
@@ -162,6 +162,40 @@ describe(`on WebGPU${onlyWebGpu}`, () => {
     });
   });
 
+  it.skipIf(noAdapter)(
+    'a cache that cannot grow is an error, and the sequence goes on once there is room',
+    async () => {
+      const graph = randomGraph({ context: 200 });
+      const tokens = Array.from({ length: 70 }, (_, i) => (i * 17) % 101);
+      const executable = await compile(gpu({ mode: 'webgpu' }), graph);
+      const expected = await forwardAlone(executable, tokens.slice(0, 70), 32);
+      await executable.dispose();
+      const small = await compile(gpu({ mode: 'webgpu' }), graph);
+      const slot = small.kv.acquire()!;
+      await forwardPieces(small, [{ slot, tokens: tokens.slice(0, 32) }]);
+      await forwardPieces(small, [{ slot, tokens: tokens.slice(32, 64) }]);
+      const refusal = await refuseBuffers(3);
+      await expect(forwardPieces(small, [{ slot, tokens: tokens.slice(64) }])).rejects.toThrow(
+        code('LLMOPT_OUT_OF_MEMORY'),
+      );
+      expect(small.kv.length(slot)).toBe(64);
+      refusal.mockRestore();
+      expect(await forwardPieces(small, [{ slot, tokens: tokens.slice(64) }])).toEqual(expected.slice(64));
+      await small.dispose();
+    },
+  );
+
+  it.skipIf(noAdapter)('does not take the mistakes of others on the same GPU for its own', async () => {
+    const executable = await compile(gpu({ mode: 'webgpu' }), randomGraph());
+    const { WebGPUContext } = await loadGpuJs();
+    const { device } = await WebGPUContext.acquire();
+    const told = vi.spyOn(console, 'error').mockImplementation(() => {});
+    device.createShaderModule({ code: 'this is no shader' });
+    await vi.waitFor(() => expect(told).toHaveBeenCalled());
+    expect(await forwardAlone(executable, [1, 2, 3])).toHaveLength(3);
+    await executable.dispose();
+  });
+
   it.skipIf(noAdapter)('gives back every byte', async () => {
     const live = await countBytes();
     const graph = randomGraph();
@@ -174,6 +208,19 @@ describe(`on WebGPU${onlyWebGpu}`, () => {
     }
   });
 });
+
+/** From its `from`-th buffer on, the GPU has no memory. */
+async function refuseBuffers(from: number) {
+  const { globals } = (await import('webgpu')) as unknown as { globals: { GPUDevice: { prototype: GPUDevice } } };
+  const device = globals.GPUDevice.prototype;
+  const { createBuffer } = device;
+  let made = 0;
+  return vi.spyOn(device, 'createBuffer').mockImplementation(function (this: GPUDevice, descriptor) {
+    made++;
+    if (made >= from) throw new RangeError('no memory');
+    return createBuffer.call(this, descriptor);
+  });
+}
 
 /** Bytes of all buffers that were made from now on and are not destroyed. */
 async function countBytes() {

@@ -25,31 +25,18 @@ export function createKvStore(
 ): KvStore {
   const width = kvHeads * headDim;
   let room = { slots: 0, positions: 0 };
-  const keys: Memory[] = [];
-  const values: Memory[] = [];
+  // Of each layer the keys, then the values.
+  let memories: Memory[] = [];
 
-  const grow = async (memories: Memory[], to: typeof room, what: string) => {
-    for (let layer = 0; layer < layers; layer++) {
-      const old = memories[layer];
-      const larger = await device.allocate(width * to.positions * to.slots, `${what} of layer ${layer}`);
-      if (old) {
-        const from = old.view(sizes(room));
-        const target = larger.view(sizes(to));
-        device.copy(
-          Array.from({ length: room.slots }, (_, slot) => ({
-            from,
-            fromIndex: slot * room.positions * width,
-            to: target,
-            toIndex: slot * to.positions * width,
-            length: room.positions * width,
-          })),
-        );
-        old.destroy();
-      }
-      memories[layer] = larger;
-    }
-  };
   const sizes = ({ slots, positions }: typeof room) => [width, positions, slots];
+  const moves = (from: Operand, to: Operand, { positions }: typeof room): Copy[] =>
+    Array.from({ length: room.slots }, (_, slot) => ({
+      from,
+      fromIndex: slot * room.positions * width,
+      to,
+      toIndex: slot * positions * width,
+      length: room.positions * width,
+    }));
 
   return {
     async reserve(slots, positions) {
@@ -61,8 +48,19 @@ export function createKvStore(
           Math.max(room.positions, FEWEST_POSITIONS, 2 ** Math.ceil(Math.log2(positions))),
         ),
       };
-      await grow(keys, to, 'the keys');
-      await grow(values, to, 'the values');
+      // All or nothing: when there is no room for one of them, the old ones stay as they are.
+      const larger: Memory[] = [];
+      try {
+        for (let i = 0; i < 2 * layers; i++) {
+          larger.push(await device.allocate(width * to.positions * to.slots, `the KV cache of layer ${i >> 1}`));
+        }
+      } catch (error) {
+        for (const memory of larger) memory.destroy();
+        throw error;
+      }
+      device.copy(memories.flatMap((old, i) => moves(old.view(sizes(room)), larger[i]!.view(sizes(to)), to)));
+      for (const memory of memories) memory.destroy();
+      memories = larger;
       room = to;
     },
     get positions() {
@@ -80,13 +78,14 @@ export function createKvStore(
         }));
       device.copy([...copies(keyRows, this.keys(layer)), ...copies(valueRows, this.values(layer))]);
     },
-    keys: (layer) => keys[layer]!.view(sizes(room)),
-    values: (layer) => values[layer]!.view(sizes(room)),
+    keys: (layer) => memories[2 * layer]!.view(sizes(room)),
+    values: (layer) => memories[2 * layer + 1]!.view(sizes(room)),
     get byteLength() {
       return 2 * layers * width * room.positions * room.slots * 4;
     },
     dispose() {
-      for (const memory of [...keys.splice(0), ...values.splice(0)]) memory.destroy();
+      for (const memory of memories) memory.destroy();
+      memories = [];
     },
   };
 }

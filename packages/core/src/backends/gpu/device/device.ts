@@ -55,7 +55,7 @@ export interface Device {
   kernel(source: GpuFunction, constants: Readonly<Record<string, number>>): DeviceKernel;
   /** The first `length` numbers, as they are when all calls so far have run. */
   read(operand: Operand, length: number): Promise<Float32Array>;
-  /** The first thing that went wrong and that no call has thrown. */
-  failure(): DeviceFailure | undefined;
+  /** Notes what goes wrong from now on without that a call throws; the function returned ends that, and tells the first of it. */
+  watch(): () => DeviceFailure | undefined;
   dispose(): Promise<void>;
 }

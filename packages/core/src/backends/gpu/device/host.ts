@@ -61,7 +61,7 @@ export function openHost({ GPU, Input }: GpuJs, mode: 'webasm' | 'cpu'): Device 
       };
     },
     read: async (operand, length) => numbersOf(operand).slice(0, length),
-    failure: () => undefined,
+    watch: () => () => undefined,
     dispose: () => gpu.destroy(),
   };
 }

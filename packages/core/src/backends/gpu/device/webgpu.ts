@@ -22,13 +22,9 @@ export async function openWebGpu({ GPU, WebGPUContext, WebGPUBufferResult }: Gpu
   });
   const { adapter, device } = context;
   const gpu = new GPU({ mode: 'webgpu' });
-  let failure: DeviceFailure | undefined;
-  const onError = ({ error }: GPUUncapturedErrorEvent) => {
-    failure ??= { kind: isOutOfMemory(error) ? 'outOfMemory' : 'refused', message: error.message };
-  };
-  device.addEventListener('uncapturederror', onError);
+  let lost: DeviceFailure | undefined;
   device.lost.then(({ message, reason }) => {
-    failure = { kind: 'lost', message: message || reason };
+    lost = { kind: 'lost', message: message || reason };
   });
   const { info } = adapter;
 
@@ -86,14 +82,24 @@ export async function openWebGpu({ GPU, WebGPUContext, WebGPUBufferResult }: Gpu
         staging.destroy();
       }
     },
-    failure: () => failure,
+    // Others share the device: what they do wrong while nothing runs here is theirs.
+    watch() {
+      let failure: DeviceFailure | undefined;
+      const onError = ({ error }: GPUUncapturedErrorEvent) => {
+        failure ??= { kind: isOutOfMemory(error) ? 'outOfMemory' : 'refused', message: error.message };
+      };
+      device.addEventListener('uncapturederror', onError);
+      return () => {
+        device.removeEventListener('uncapturederror', onError);
+        return lost ?? failure;
+      };
+    },
     async dispose() {
-      device.removeEventListener('uncapturederror', onError);
       await gpu.destroy();
       open--;
       // A device keeps the memory of small buffers for others, until it is destroyed itself.
       if (open === 0 && providesNavigatorGpu()) await WebGPUContext.destroy();
-      else if (failure?.kind !== 'lost') await settle(device);
+      else if (!lost) await settle(device);
     },
   };
 
