@@ -35,6 +35,7 @@ export type { KvBytes, KvCache, KvCacheProvider, KvLayout } from './kv/kvCache.t
 export { defineOp, type OpDefinition, type ShapeContext } from './ops/define.ts';
 export type { CoreOp, CustomOp, LinearOp, Op } from './ops/op.ts';
 export { createPipeline } from './pipeline/createPipeline.ts';
+export { seededRandom } from './pipeline/random.ts';
 export type * from './pipeline/types.ts';
 export { type HookKind, hooks } from './plugin/hooks.ts';
 export type { Plan } from './plugin/plan.ts';

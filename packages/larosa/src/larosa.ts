@@ -8,6 +8,13 @@ import {
   type Op,
   type Plugin,
 } from '@llmopt/core';
+import { activationsIn } from './calibration/activations.ts';
+import { openCalibration } from './calibration/artefact.ts';
+import type { Calibration } from './calibration/calibration.ts';
+import { compensate } from './compensation/compensate.ts';
+import { applyRotation, needsCalibration } from './rotation/apply.ts';
+import { forgetBases } from './rotation/basis.ts';
+import { checkRotation, type Rotation } from './rotation/plan.ts';
 import { checkBudget, defaultCoefficients, keptChannels, type Site } from './budget.ts';
 import { sparsifyDefinition } from './sparsify.ts';
 
@@ -16,33 +23,58 @@ export interface LarosaOptions {
   sparsity: number;
   /** How the sparsity is spread over the inputs of a layer. Default .8, 4/3, .8, 1.4. */
   coefficients?: Partial<Record<Site, number>>;
+  /**
+   * In which basis the residual stream is made sparse: `none` (default) as it is; `layer` in one per layer, at the price of a matrix between
+   * two layers; so many layers share one; `shared`: all do. Needs `calibration`.
+   */
+  rotation?: Rotation;
+  /** The values of each KV head in a basis of their own, which costs nothing. Default false. Needs `calibration`. */
+  values?: boolean;
+  /** Put what is dropped back on average, as a bias of each projection. Default false. Needs `calibration`. */
+  compensation?: boolean;
+  /** What `calibrate` wrote for this model: its path, or opened. */
+  calibration?: string | Calibration;
 }
 
 /**
  * Sparse activations: of the input of every projection, each token keeps the largest numbers (exact Top-K by magnitude), and the
- * weights of the other channels are neither read nor multiplied. Rotation is not part of this version.
+ * weights of the other channels are neither read nor multiplied.
  * @throws LLMOPT_OPTION_INVALID
  */
 export function larosa(options: LarosaOptions): Plugin {
   const coefficients = { ...defaultCoefficients, ...options.coefficients };
   const { sparsity } = options;
+  const { rotation = 'none', values = false, compensation = false, calibration } = options;
   checkBudget(sparsity, coefficients);
+  checkRotation(rotation);
+  const needs = { rotation: rotation !== 'none', values, compensation };
+  for (const [option, used] of Object.entries(needs)) if (used && !calibration) throw needsCalibration(option);
   let skippedWeightShare = 0;
   return definePlugin({
     name: 'larosa',
     version: '0.1',
-    options: { sparsity, coefficients },
+    options: {
+      ...{ sparsity, coefficients, rotation, values, compensation },
+      calibration: typeof calibration === 'string' ? calibration : calibration?.checksum,
+    },
     fidelity: sparsity === 0 ? 'exact' : 'approximate',
     // A plugin that adds rows to the embedding goes first, so that nothing it adds is missed.
     after: ['adaptivocab'],
+    ...(rotation !== 'none' && { claims: ['residualBasis'] }),
     requires: ['channels'],
-    graph(graph) {
-      const { rewritten, skipped, total } = sparsifyGraph(graph, (site, width) =>
+    async graph(graph) {
+      const calibrated = typeof calibration === 'string' ? await openCalibration(calibration, graph) : calibration;
+      const { graph: rotated, bases } = applyRotation(graph, { rotation, values }, calibrated);
+      const { rewritten, skipped, total } = sparsifyGraph(rotated, (site, width) =>
         keptChannels(width, sparsity, coefficients[site]),
       );
       skippedWeightShare = skipped / total;
-      return rewritten;
+      if (!compensation) return rewritten;
+      const activations = activationsIn(calibrated!, graph, bases);
+      return compensate(rewritten, activations, JSON.stringify([calibrated!.checksum, rotation, values]));
     },
+    // The weights are packed.
+    ready: forgetBases,
     metrics: () => ({ 'larosa.skippedWeightShare': skippedWeightShare }),
   });
 }
