@@ -78,7 +78,7 @@ function createSums(graph: Graph, samples: number) {
         const { layer, site, width, norm, attention } = one;
         const value = values[valueOf(one)]!;
         const x = norm ? normalized(value, width, norm.epsilon) : value;
-        if (norm) addRows(momentsOf(tensorNames.moments(layer), 1, width)[0]!, x as Float64Array);
+        if (norm) addRows(momentsOf(tensorNames.moments(layer), 1, width)[0]!, x);
         if (attention) {
           const ofHeads = momentsOf(tensorNames.headMoments(layer), kvHeads, headDim);
           for (let head = 0; head < heads; head++) {

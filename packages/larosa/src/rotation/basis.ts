@@ -1,5 +1,6 @@
 import { seededRandom } from '@llmopt/core';
 import { Matrix, QrDecomposition } from 'ml-matrix';
+import { forgetDots } from '../linearAlgebra/dots.ts';
 import { eigenvectors } from '../linearAlgebra/eigenvectors.ts';
 
 /** An orthogonal matrix `[width, width]`, made when it is asked for: a row x becomes x · matrix. */
@@ -51,7 +52,8 @@ function remembered(basis: Basis): Basis {
   };
 }
 
-/** Lets go of the matrices that were asked for last: the weights are packed. */
+/** Lets go of what is kept for the next matrix: the weights are packed. */
 export function forgetBases(): void {
   recent = [];
+  forgetDots();
 }

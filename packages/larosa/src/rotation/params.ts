@@ -1,5 +1,6 @@
 import type { Param } from '@llmopt/core';
-import { type Numbers, product, transposed } from '../linearAlgebra/product.ts';
+import type { Numbers } from '../linearAlgebra/dots.ts';
+import { product, transposed } from '../linearAlgebra/product.ts';
 import type { Basis } from './basis.ts';
 
 const keyOf = (...parts: unknown[]) => JSON.stringify(['larosa', ...parts]);
