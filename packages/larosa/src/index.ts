@@ -1,8 +1,13 @@
 export { defaultCoefficients, keptChannels, type Site, sites } from './budget.ts';
-export { type LarosaOptions, larosa, sparsifyGraph } from './larosa.ts';
-export { type SparsifyAttributes, sparsifyDefinition } from './sparsify.ts';
-export { type Bases, type Activations, activationsIn } from './calibration/activations.ts';
+export { type Activations, activationsIn, type Bases } from './calibration/activations.ts';
 export { openCalibration } from './calibration/artefact.ts';
-export { type CalibrateOptions, type CalibrateResult, type CalibrationProgress, calibrate } from './calibration/calibrate.ts';
+export {
+  type CalibrateOptions,
+  type CalibrateResult,
+  type CalibrationProgress,
+  calibrate,
+} from './calibration/calibrate.ts';
 export type { Calibration, CalibrationSettings } from './calibration/calibration.ts';
+export { type LarosaOptions, larosa, sparsifyGraph } from './larosa.ts';
 export type { Rotation } from './rotation/plan.ts';
+export { type SparsifyAttributes, sparsifyDefinition } from './sparsify.ts';

@@ -8,6 +8,7 @@ import {
   type Op,
   type Plugin,
 } from '@llmopt/core';
+import { checkBudget, defaultCoefficients, keptChannels, type Site } from './budget.ts';
 import { activationsIn } from './calibration/activations.ts';
 import { openCalibration } from './calibration/artefact.ts';
 import type { Calibration } from './calibration/calibration.ts';
@@ -15,7 +16,6 @@ import { compensate } from './compensation/compensate.ts';
 import { applyRotation, needsCalibration } from './rotation/apply.ts';
 import { forgetBases } from './rotation/basis.ts';
 import { checkRotation, type Rotation } from './rotation/plan.ts';
-import { checkBudget, defaultCoefficients, keptChannels, type Site } from './budget.ts';
 import { sparsifyDefinition } from './sparsify.ts';
 
 export interface LarosaOptions {

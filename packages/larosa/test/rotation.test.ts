@@ -52,7 +52,9 @@ function divergence(of: readonly Float32Array[], from: readonly Float32Array[]):
   return sum / of.length;
 }
 
-it('SmolLM2-135M: at the same K, axes of a calibration lose least, random ones most', { timeout: 1_800_000 }, async () => {
+it('SmolLM2-135M: at the same K, axes of a calibration lose least, random ones most', {
+  timeout: 1_800_000,
+}, async () => {
   const model = await realModelPath();
   const folder = await mkdtemp(path.join(tmpdir(), 'larosa-'));
   const run = async (...plugins: Plugin[]) => {

@@ -155,7 +155,10 @@ export function artefactShapes(graph: Graph, samples: number): ReadonlyMap<strin
   const shapes = new Map<string, readonly number[]>();
   for (const { layer, site, norm, attention, width: inputs } of layerSites(graph)) {
     shapes.set(tensorNames.activations(layer, site), [samples, inputs]);
-    if (norm) shapes.set(tensorNames.moments(layer), [(width * (width + 1)) / 2]);
+    if (norm) {
+      shapes.set(tensorNames.moments(layer), [(width * (width + 1)) / 2]);
+      shapes.set(tensorNames.residualRms(layer, site), [samples]);
+    }
     if (attention) shapes.set(tensorNames.headMoments(layer), [kvHeads, headDim, headDim]);
   }
   return shapes;
@@ -172,7 +175,8 @@ function readSettings(path: string, text: string | undefined): CalibrationSettin
   try {
     const settings = JSON.parse(text ?? '') as CalibrationSettings;
     const { tokens, window, samples, seed } = settings;
-    if ([tokens, window, samples, seed].every(Number.isSafeInteger) && typeof settings.text === 'string') return settings;
+    if ([tokens, window, samples, seed].every(Number.isSafeInteger) && typeof settings.text === 'string')
+      return settings;
   } catch (cause) {
     throw invalid(path, 'its settings cannot be read', cause);
   }

@@ -1,9 +1,19 @@
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { buildGraph, createPipeline, type ErrorCode, openCheckpoint, openSafetensors, wasm, writeSafetensors } from '@llmopt/core';
+import {
+  buildGraph,
+  checkGraph,
+  createPipeline,
+  type ErrorCode,
+  openCheckpoint,
+  openSafetensors,
+  wasm,
+  writeSafetensors,
+} from '@llmopt/core';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { fixturePath } from '../../../core/test/architectureFixtures.ts';
 import { compile, randomGraph } from '../../../core/test/backends.ts';
 import { writeTinyModel } from '../../../core/test/tinyModel.ts';
 import { larosa } from '../larosa.ts';
@@ -57,18 +67,31 @@ describe('calibrate', () => {
     const rows = Array.from({ length: 64 }, (_, row) => row);
     const { values } = await executable.forward({
       ...{ tokens: tokens.slice(0, 64), slots: rows.map(() => slot), positions: rows, logits: [] },
-      values: [{ name: '1.gated', rows }, { name: '1.attention', rows }, { name: '1.ffnNorm', rows }],
+      values: [
+        { name: '1.gated', rows },
+        { name: '1.attention', rows },
+        { name: '1.ffnNorm', rows },
+        { name: '1.middle', rows },
+      ],
     });
     // All rows were kept, so they are in their order.
     const near = (actual: Float32Array, expected: Float32Array) => {
       const largest = Math.max(...expected.map(Math.abs));
-      expected.forEach((x, i) => expect(Math.abs(actual[i]! - x) / largest).toBeLessThan(0.02));
+      for (const [i, x] of expected.entries()) expect(Math.abs(actual[i]! - x) / largest).toBeLessThan(0.02);
     };
     near((await calibration.activations(1, 'ffnMiddle'))!, values['1.gated']!);
     near((await calibration.activations(1, 'attentionOutput'))!, values['1.attention']!);
     const gain = await graph.params.get('blk.1.ffn_norm.weight')!.read();
     const normed = (await calibration.activations(1, 'ffnInput'))!;
-    near(normed.map((x, i) => x * gain[i % 64]!), values['1.ffnNorm']!);
+    near(
+      normed.map((x, i) => x * gain[i % 64]!),
+      values['1.ffnNorm']!,
+    );
+    const hidden = (await calibration.residualRms(1, 'ffnInput'))!;
+    for (const row of rows) {
+      const x = values['1.middle']!.subarray(row * 64, (row + 1) * 64);
+      expect(hidden[row]).toBeCloseTo(Math.hypot(...x) / 8, 1);
+    }
     // Every row of a norm without its gain has the mean square 1.
     const moments = await calibration.moments([0]);
     const trace = Array.from({ length: 64 }, (_, i) => moments[i * 65]!).reduce((sum, x) => sum + x, 0);
@@ -228,6 +251,21 @@ describe('larosa with a calibration', () => {
   it('claims the basis of the residual stream where it turns it', () => {
     expect(larosa({ sparsity: 0.4, rotation: 'shared', calibration: artefact }).claims).toEqual(['residualBasis']);
     expect(larosa({ sparsity: 0.4, values: true, calibration: artefact }).claims).toBeUndefined();
+  });
+
+  it('says in the plan why Phi cannot be rotated, and rotates its values', async () => {
+    const phi = fixturePath('phi', 'model.gguf');
+    const { graph, close } = await graphOf(phi);
+    const { path: calibration } = await calibrate(
+      options({ model: phi, text: 'self', tokens: 4 * graph.config.width, window: 32 }),
+    );
+    await expect(larosa({ sparsity: 0.4, rotation: 'layer', calibration }).graph!(graph)).rejects.toMatchObject({
+      code: 'LLMOPT_PLAN',
+      message: expect.stringMatching(/layerNorm of layer 0 .*takes the mean off/),
+    });
+    const rewritten = await larosa({ sparsity: 0.4, values: true, compensation: true, calibration }).graph!(graph);
+    expect(checkGraph(rewritten).size).toBeGreaterThan(checkGraph(graph).size);
+    await close();
   });
 
   it('refuses a calibration of another model when the pipeline is made', async () => {

@@ -35,6 +35,8 @@ export interface Calibration {
    * those of the same tokens at all sites.
    */
   activations(layer: number, site: Site): Promise<Float32Array | undefined>;
+  /** What an RMS norm divided each of those rows by, `[samples]`: how large the residual stream is there. */
+  residualRms(layer: number, site: Site): Promise<Float32Array | undefined>;
 }
 
 /** Tensors of a calibration, by name. */
@@ -47,6 +49,7 @@ export const tensorNames = {
   moments: (layer: number) => `${layer}.moments`,
   headMoments: (layer: number) => `${layer}.headMoments`,
   activations: (layer: number, site: Site) => `${layer}.${site}`,
+  residualRms: (layer: number, site: Site) => `${layer}.${site}.rms`,
 } as const;
 
 /** A calibration over its tensors. */
@@ -56,6 +59,7 @@ export function calibrationOver(
   source: CalibrationSource,
 ): Calibration {
   const { width, headDim } = shape;
+  const readIfThere = async (name: string) => (source.names.has(name) ? source.read(name) : undefined);
   return {
     ...facts,
     async moments(layers) {
@@ -70,9 +74,7 @@ export function calibrationOver(
       const all = await source.read(tensorNames.headMoments(layer));
       return Float64Array.from(all.subarray(kvHead * headDim ** 2, (kvHead + 1) * headDim ** 2));
     },
-    async activations(layer, site) {
-      const name = tensorNames.activations(layer, site);
-      return source.names.has(name) ? source.read(name) : undefined;
-    },
+    activations: (layer, site) => readIfThere(tensorNames.activations(layer, site)),
+    residualRms: (layer, site) => readIfThere(tensorNames.residualRms(layer, site)),
   };
 }

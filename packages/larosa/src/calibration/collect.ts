@@ -30,7 +30,7 @@ export async function collect(
           slots: rows.map(() => slot),
           positions: rows.map((row) => at - start + row),
           logits: [],
-          values: sums.sites.map((site) => ({ name: valueOf(site), rows: needsAll(site) ? rows : kept })),
+          values: sums.sites.map((site) => ({ name: sourceOf(site), rows: needsAll(site) ? rows : kept })),
         });
         sums.add(values, kept);
         onProgress?.((at + rows.length) / tokens.length);
@@ -51,7 +51,7 @@ function sampledRows(tokens: number, samples: number, seed: number): ReadonlySet
 }
 
 /** The value that a site's statistics are taken from: behind an RMS norm what it reads, so that no gain is divided by. */
-const valueOf = ({ norm, input }: LayerSite) => norm?.inputs.input ?? input;
+const sourceOf = ({ norm, input }: LayerSite) => norm?.inputs.input ?? input;
 
 /** Whether all rows are added up, or only some are kept. */
 const needsAll = ({ norm, attention }: LayerSite) => norm !== undefined || attention !== undefined;
@@ -69,6 +69,11 @@ function createSums(graph: Graph, samples: number) {
   const activations = new Map(
     sites.map(({ layer, site, width }) => [tensorNames.activations(layer, site), new Float32Array(samples * width)]),
   );
+  const residualRms = new Map(
+    sites.flatMap(({ layer, site, norm }) =>
+      norm ? [[tensorNames.residualRms(layer, site), new Float32Array(samples)] as const] : [],
+    ),
+  );
   let filled = 0;
 
   return {
@@ -76,7 +81,7 @@ function createSums(graph: Graph, samples: number) {
     add(values: ForwardResult['values'], kept: readonly number[]): void {
       for (const one of sites) {
         const { layer, site, width, norm, attention } = one;
-        const value = values[valueOf(one)]!;
+        const value = values[sourceOf(one)]!;
         const x = norm ? normalized(value, width, norm.epsilon) : value;
         if (norm) addRows(momentsOf(tensorNames.moments(layer), 1, width)[0]!, x);
         if (attention) {
@@ -87,8 +92,13 @@ function createSums(graph: Graph, samples: number) {
         }
         const target = activations.get(tensorNames.activations(layer, site))!;
         kept.forEach((row, i) => {
+          // Of a value of which only these rows are there, the number of a row is its place among them.
           const from = needsAll(one) ? row : i;
           target.set(x.subarray(from * width, (from + 1) * width), (filled + i) * width);
+          if (norm) {
+            const row = value.subarray(from * width, (from + 1) * width);
+            residualRms.get(tensorNames.residualRms(layer, site))![filled + i] = rms(row, norm.epsilon);
+          }
         });
       }
       filled += kept.length;
@@ -96,11 +106,12 @@ function createSums(graph: Graph, samples: number) {
     tensors(): ReadonlyMap<string, ArtefactTensor> {
       const tensors = new Map<string, ArtefactTensor>();
       for (const [name, data] of activations) tensors.set(name, { shape: shapes.get(name)!, type: 'BF16', data });
+      for (const [name, data] of residualRms) tensors.set(name, { shape: [samples], type: 'F32', data });
       for (const [name, parts] of moments) {
         const means = parts.map(({ sums, rows }) => sums.map((sum) => sum / rows));
         const whole = name.endsWith('headMoments') ? means.map((mean) => symmetric(mean, headDim)) : means;
         const data = new Float32Array(whole.reduce((sum, { length }) => sum + length, 0));
-        whole.forEach((part, i) => data.set(part, i * part.length));
+        for (const [i, part] of whole.entries()) data.set(part, i * part.length);
         tensors.set(name, { shape: shapes.get(name)!, type: 'F32', data });
       }
       return tensors;
@@ -108,13 +119,19 @@ function createSums(graph: Graph, samples: number) {
   };
 }
 
+function rms(row: Float32Array | Float64Array, epsilon: number): number {
+  let sum = 0;
+  for (const number of row) sum += number * number;
+  return Math.sqrt(sum / row.length + epsilon);
+}
+
 /** x / sqrt(mean(x²) + epsilon) of each row, in float64. */
 function normalized(x: Float32Array, width: number, epsilon: number): Float64Array {
   const out = Float64Array.from(x);
   for (let at = 0; at < x.length; at += width) {
     const row = out.subarray(at, at + width);
-    const factor = 1 / Math.sqrt(row.reduce((sum, number) => sum + number * number, 0) / width + epsilon);
-    for (let i = 0; i < width; i++) row[i]! *= factor;
+    const divisor = rms(row, epsilon);
+    for (let i = 0; i < width; i++) row[i]! /= divisor;
   }
   return out;
 }

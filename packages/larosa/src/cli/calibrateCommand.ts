@@ -52,7 +52,8 @@ function parse(rawArgs: readonly string[]): Partial<Record<keyof typeof calibrat
     for (const [name, value] of Object.entries(values)) if (value === '') throw new Error(`--${name} is empty`);
     return values;
   } catch (cause) {
-    const said = cause instanceof Error ? cause.message.replace(/\. To specify a positional argument.*$/s, '') : String(cause);
+    const said =
+      cause instanceof Error ? cause.message.replace(/\. To specify a positional argument.*$/s, '') : String(cause);
     throw invalid(said.replace(/\.?$/, '.'), cause);
   }
 }
@@ -70,5 +71,8 @@ async function readText(path: string): Promise<string> {
 }
 
 function invalid(message: string, cause?: unknown): LlmoptError {
-  return new LlmoptError('LLMOPT_OPTION_INVALID', message, { hint: 'llmopt-larosa calibrate --help lists the options.', cause });
+  return new LlmoptError('LLMOPT_OPTION_INVALID', message, {
+    hint: 'llmopt-larosa calibrate --help lists the options.',
+    cause,
+  });
 }

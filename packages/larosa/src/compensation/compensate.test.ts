@@ -33,7 +33,8 @@ it('makes up for what is dropped, on average, in every projection', async () => 
     for (const op of linears) {
       const weight = await graph.params.get(op.params.weight)!.read();
       const bias = await graph.params.get(op.params.bias!)!.read();
-      const old = sites.flatMap((one) => one.linears).find((one) => one.outputs.output === op.outputs.output)!.params.bias;
+      const old = sites.flatMap((one) => one.linears).find((one) => one.outputs.output === op.outputs.output)!
+        .params.bias;
       const own = old === undefined ? undefined : await rewritten.params.get(old)!.read();
       const [dense, sparse] = [product(weight, mean, width), product(weight, kept, width)];
       const before = Math.max(...dense.map((x, i) => Math.abs(x - sparse[i]!)));
@@ -46,5 +47,10 @@ it('makes up for what is dropped, on average, in every projection', async () => 
 it('leaves out a mean that is chance, and keeps one that is not', () => {
   const noise = Float64Array.from({ length: 100 }, (_, i) => (i % 2 ? 1 : -1) + (i === 0 ? 0.5 : 0));
   expect([...shrunkenMean(noise, 1)]).toEqual([0]);
-  expect(shrunkenMean(noise.map((x) => x + 100), 1)[0]).toBeCloseTo(100, 1);
+  expect(
+    shrunkenMean(
+      noise.map((x) => x + 100),
+      1,
+    )[0],
+  ).toBeCloseTo(100, 1);
 });

@@ -1,4 +1,12 @@
-import { type CustomOp, type Graph, type LinearOp, mapOps, type Param, type ReferenceContext, withParams } from '@llmopt/core';
+import {
+  type CustomOp,
+  type Graph,
+  type LinearOp,
+  mapOps,
+  type Param,
+  type ReferenceContext,
+  withParams,
+} from '@llmopt/core';
 import type { Activations } from '../calibration/activations.ts';
 import { product } from '../linearAlgebra/product.ts';
 import { type LayerSite, layerSites } from '../sites.ts';

@@ -42,7 +42,8 @@ it('adds up the moments of rows that come in parts', () => {
       addRows(moments, rows.subarray(0, some * width));
       addRows(moments, rows.subarray(some * width));
       const expected = product(transposed(rows, width), rows, some + more);
-      symmetric(moments.sums, width).forEach((x, i) => expect(Math.abs(x - expected[i]!)).toBeLessThan(1e-11));
+      for (const [i, x] of symmetric(moments.sums, width).entries())
+        expect(Math.abs(x - expected[i]!)).toBeLessThan(1e-11);
       expect(moments.rows).toBe(some + more);
     }),
     { numRuns: 30 },
@@ -60,7 +61,8 @@ describe('eigenvectors', () => {
     const largest = diagonal[0]!;
     for (let i = 0; i < width; i++) {
       if (i > 0) expect(diagonal[i * (width + 1)]!).toBeLessThanOrEqual(diagonal[(i - 1) * (width + 1)]! + 1e-9);
-      for (let j = 0; j < width; j++) if (i !== j) expect(Math.abs(diagonal[i * width + j]!) / largest).toBeLessThan(1e-12);
+      for (let j = 0; j < width; j++)
+        if (i !== j) expect(Math.abs(diagonal[i * width + j]!) / largest).toBeLessThan(1e-12);
     }
   });
 

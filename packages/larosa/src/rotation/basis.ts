@@ -23,7 +23,9 @@ export function randomBasis(width: number, seed: number): Basis {
     const random = seededRandom(seed);
     const normal = () => Math.sqrt(-2 * Math.log(1 - random())) * Math.cos(2 * Math.PI * random());
     const numbers = Array.from({ length: width * width }, normal);
-    return Float64Array.from(new QrDecomposition(Matrix.from1DArray(width, width, numbers)).orthogonalMatrix.to1DArray());
+    return Float64Array.from(
+      new QrDecomposition(Matrix.from1DArray(width, width, numbers)).orthogonalMatrix.to1DArray(),
+    );
   };
   return remembered({ width, key: `random ${width} ${seed}`, matrix });
 }

@@ -35,8 +35,7 @@ export function valueBases(calibration: Calibration, { config }: Graph): (layer:
   const known = new Map<string, Basis>();
   return (layer, kvHead) => {
     const key = JSON.stringify([calibration.checksum, 'values', layer, kvHead]);
-    const basis =
-      known.get(key) ?? principalBasis(key, config.headDim, () => calibration.headMoments(layer, kvHead));
+    const basis = known.get(key) ?? principalBasis(key, config.headDim, () => calibration.headMoments(layer, kvHead));
     known.set(key, basis);
     return basis;
   };

@@ -48,7 +48,9 @@ export function residualOf(graph: Graph): Residual {
 function refuse(op: Op, does: string): never {
   const where = op.layer === undefined ? 'outside the layers' : `of layer ${op.layer}`;
   throw new LlmoptError('LLMOPT_PLAN', 'larosa cannot rotate this model:', {
-    problems: [`the ${op.kind} ${where} (${Object.values(op.outputs).join(', ')}) ${does}, which no rotation commutes with`],
+    problems: [
+      `the ${op.kind} ${where} (${Object.values(op.outputs).join(', ')}) ${does}, which no rotation commutes with`,
+    ],
     hint: "Use rotation: 'none'; values: true turns the values of attention all the same.",
     where: { op: op.kind, layer: op.layer ?? '' },
   });

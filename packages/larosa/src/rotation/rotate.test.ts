@@ -99,7 +99,9 @@ describe('rotateResidual', () => {
       const [rows, columns = 1] = param.shape as [number, number?];
       const whole = await param.read();
       expect(whole.length, name).toBe(rows * columns);
-      expect([...(await param.read([3, rows - 2]))], name).toEqual([...whole.subarray(3 * columns, (rows - 2) * columns)]);
+      expect([...(await param.read([3, rows - 2]))], name).toEqual([
+        ...whole.subarray(3 * columns, (rows - 2) * columns),
+      ]);
     }
   });
 
