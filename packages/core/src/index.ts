@@ -33,6 +33,7 @@ export { type Graph, type ModelConfig, mapOps, type Param, type ValueInfo, withP
 export { contiguousKvCache } from './kv/contiguous.ts';
 export type { KvBytes, KvCache, KvCacheProvider, KvLayout } from './kv/kvCache.ts';
 export { defineOp, type OpDefinition, type ShapeContext } from './ops/define.ts';
+export { definitionOf } from './ops/index.ts';
 export type { CoreOp, CustomOp, LinearOp, Op } from './ops/op.ts';
 export { createPipeline } from './pipeline/createPipeline.ts';
 export { seededRandom } from './pipeline/random.ts';

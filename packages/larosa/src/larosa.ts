@@ -8,6 +8,7 @@ import {
   type Op,
   type Plugin,
 } from '@llmopt/core';
+import { layerBudget } from './budget/layers.ts';
 import { checkBudget, defaultCoefficients, keptChannels, type Site } from './budget.ts';
 import { activationsIn } from './calibration/activations.ts';
 import { openCalibration } from './calibration/artefact.ts';
@@ -23,6 +24,11 @@ export interface LarosaOptions {
   sparsity: number;
   /** How the sparsity is spread over the inputs of a layer. Default .8, 4/3, .8, 1.4. */
   coefficients?: Partial<Record<Site, number>>;
+  /**
+   * `coefficients` (default): the same in every layer; `layers`: shares per layer and site, such that what is dropped changes the residual stream
+   * least. Needs `calibration`.
+   */
+  budget?: 'coefficients' | 'layers';
   /**
    * In which basis the residual stream is made sparse: `none` (default) as it is; `layer` in one per layer, at the price of a matrix between
    * two layers; so many layers share one; `shared`: all do. Needs `calibration`.
@@ -44,17 +50,17 @@ export interface LarosaOptions {
 export function larosa(options: LarosaOptions): Plugin {
   const coefficients = { ...defaultCoefficients, ...options.coefficients };
   const { sparsity } = options;
-  const { rotation = 'none', values = false, compensation = false, calibration } = options;
+  const { budget = 'coefficients', rotation = 'none', values = false, compensation = false, calibration } = options;
   checkBudget(sparsity, coefficients);
   checkRotation(rotation);
-  const needs = { rotation: rotation !== 'none', values, compensation };
+  const needs = { rotation: rotation !== 'none', values, compensation, 'budget: layers': budget === 'layers' };
   for (const [option, used] of Object.entries(needs)) if (used && !calibration) throw needsCalibration(option);
   let skippedWeightShare = 0;
   return definePlugin({
     name: 'larosa',
     version: '0.1',
     options: {
-      ...{ sparsity, coefficients, rotation, values, compensation },
+      ...{ sparsity, coefficients, budget, rotation, values, compensation },
       calibration: typeof calibration === 'string' ? calibration : calibration?.checksum,
     },
     fidelity: sparsity === 0 ? 'exact' : 'approximate',
@@ -65,8 +71,9 @@ export function larosa(options: LarosaOptions): Plugin {
     async graph(graph) {
       const calibrated = typeof calibration === 'string' ? await openCalibration(calibration, graph) : calibration;
       const { graph: rotated, bases } = applyRotation(graph, { rotation, values }, calibrated);
-      const { rewritten, skipped, total } = sparsifyGraph(rotated, (site, width) =>
-        keptChannels(width, sparsity, coefficients[site]),
+      const perLayer = budget === 'layers' ? layerBudget(graph, await calibrated!.costs(), sparsity) : undefined;
+      const { rewritten, skipped, total } = sparsifyGraph(rotated, (site, width, layer) =>
+        perLayer ? perLayer(layer, site) : keptChannels(width, sparsity, coefficients[site]),
       );
       skippedWeightShare = skipped / total;
       if (!compensation) return rewritten;
@@ -80,7 +87,7 @@ export function larosa(options: LarosaOptions): Plugin {
 }
 
 /** Puts a sparsify op in front of the projections of each layer; those that share an input share the list. */
-export function sparsifyGraph(graph: Graph, keep: (site: Site, width: number) => number) {
+export function sparsifyGraph(graph: Graph, keep: (site: Site, width: number, layer: number) => number) {
   const producers = new Map<string, Op>(
     graph.ops.flatMap((op) => Object.values<string>(op.outputs).map((name) => [name, op] as const)),
   );
@@ -91,7 +98,7 @@ export function sparsifyGraph(graph: Graph, keep: (site: Site, width: number) =>
     if (op.kind !== 'linear' || op.layer === undefined || op.inputs.channels !== undefined) return op;
     const { input } = op.inputs;
     const [outputs, width] = graph.params.get(op.params.weight)!.shape as [number, number];
-    const kept = keep(siteOf(op, producers, graph), width);
+    const kept = keep(siteOf(op, producers, graph), width, op.layer);
     total += outputs * width;
     skipped += outputs * (width - kept);
     const known = lists.get(input);

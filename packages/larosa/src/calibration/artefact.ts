@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { type Graph, LlmoptError, openSafetensors, type Safetensors, writeSafetensors } from '@llmopt/core';
+import { costShares } from '../budget/costs.ts';
 import { layerSites } from '../sites.ts';
 import {
   type Calibration,
@@ -152,8 +153,9 @@ function sourceOf(path: string, checksum: string, { tensors }: Safetensors): Cal
 /** The tensors of an artefact of this model, and their shapes. */
 export function artefactShapes(graph: Graph, samples: number): ReadonlyMap<string, readonly number[]> {
   const { width, kvHeads, headDim } = graph.config;
-  const shapes = new Map<string, readonly number[]>();
-  for (const { layer, site, norm, attention, width: inputs } of layerSites(graph)) {
+  const sites = layerSites(graph);
+  const shapes = new Map<string, readonly number[]>([[tensorNames.costs, [sites.length, costShares.length]]]);
+  for (const { layer, site, norm, attention, width: inputs } of sites) {
     shapes.set(tensorNames.activations(layer, site), [samples, inputs]);
     if (norm) {
       shapes.set(tensorNames.moments(layer), [(width * (width + 1)) / 2]);

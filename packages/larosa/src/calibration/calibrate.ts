@@ -12,15 +12,16 @@ import {
   type Pipeline,
   resolveModel,
 } from '@llmopt/core';
-import { artefactVersion, leastTokens, openCalibration, writeArtefact } from './artefact.ts';
-import type { Calibration, CalibrationSettings } from './calibration.ts';
+import { allCosts, costShares } from '../budget/costs.ts';
+import { type ArtefactTensor, artefactVersion, leastTokens, openCalibration, writeArtefact } from './artefact.ts';
+import { type Calibration, type CalibrationSettings, tensorNames } from './calibration.ts';
 import { collect } from './collect.ts';
 import { modelChecksum } from './modelChecksum.ts';
 import { calibrationTokens, textName } from './text.ts';
 
 /** What a calibration is doing, and how far that is, from 0 to 1. */
 export interface CalibrationProgress {
-  stage: 'load' | 'text' | 'activations' | 'write';
+  stage: 'load' | 'text' | 'activations' | 'costs' | 'write';
   fraction: number;
 }
 
@@ -77,9 +78,10 @@ export async function calibrate(options: CalibrateOptions = {}): Promise<Calibra
     report('load')(1);
     const tokens = await calibrationTokens(pipeline, text, settings, { onProgress: report('text'), signal });
     const tensors = await collect(pipeline, tokens, settings, { onProgress: report('activations'), signal });
+    const costs = await costsOf(graph, tensors, { onProgress: report('costs'), signal });
     signal?.throwIfAborted();
     report('write')(0);
-    await writeArtefact(file, { settings, model: checksum }, tensors);
+    await writeArtefact(file, { settings, model: checksum }, new Map([...tensors, [tensorNames.costs, costs]]));
     const calibration = await openCalibration(file, graph);
     report('write')(1);
     return { path: file, calibration, cached: false };
@@ -164,6 +166,24 @@ function checkTokens({ tokens, window }: CalibrationSettings, { config }: Graph)
       `calibrate: a window of ${window} tokens does not fit the model's context of ${config.contextLength}.`,
     );
   }
+}
+
+async function costsOf(
+  graph: Graph,
+  tensors: ReadonlyMap<string, ArtefactTensor>,
+  control: { onProgress: (fraction: number) => void; signal: AbortSignal | undefined },
+): Promise<ArtefactTensor> {
+  const data = await allCosts(
+    graph,
+    ({ layer, site }) => tensors.get(tensorNames.activations(layer, site))!.data,
+    (layer) =>
+      (
+        tensors.get(tensorNames.residualRms(layer, 'ffnInput')) ??
+        tensors.get(tensorNames.residualRms(layer, 'attentionInput'))
+      )?.data,
+    control,
+  );
+  return { shape: [data.length / costShares.length, costShares.length], type: 'F32', data };
 }
 
 function cachePath(cacheDir: string | undefined, model: string, settings: CalibrationSettings): string {

@@ -37,6 +37,8 @@ export interface Calibration {
   activations(layer: number, site: Site): Promise<Float32Array | undefined>;
   /** What an RMS norm divided each of those rows by, `[samples]`: how large the residual stream is there. */
   residualRms(layer: number, site: Site): Promise<Float32Array | undefined>;
+  /** What it costs to drop inputs of each site, `[sites, costShares]`, in the order of `layerSites`: see `siteCosts`. */
+  costs(): Promise<Float32Array>;
 }
 
 /** Tensors of a calibration, by name. */
@@ -46,6 +48,7 @@ export interface CalibrationSource {
 }
 
 export const tensorNames = {
+  costs: 'costs',
   moments: (layer: number) => `${layer}.moments`,
   headMoments: (layer: number) => `${layer}.headMoments`,
   activations: (layer: number, site: Site) => `${layer}.${site}`,
@@ -75,6 +78,7 @@ export function calibrationOver(
       return Float64Array.from(all.subarray(kvHead * headDim ** 2, (kvHead + 1) * headDim ** 2));
     },
     activations: (layer, site) => readIfThere(tensorNames.activations(layer, site)),
+    costs: () => source.read(tensorNames.costs),
     residualRms: (layer, site) => readIfThere(tensorNames.residualRms(layer, site)),
   };
 }

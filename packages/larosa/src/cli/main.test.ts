@@ -42,7 +42,7 @@ describe('llmopt-larosa', () => {
     const args = ['calibrate', '--model', model, '--text', path.join(folder, 'text.txt'), '--out', out];
     const first = await run(...args, '--tokens', '300', '--samples', '32', '--window', '64');
     expect(first).toMatchObject({ code: 0, stdout: `${out}\n` });
-    expect(first.stderr).toBe('Loading the model\nCollecting activations\nWriting the file\n');
+    expect(first.stderr).toBe('Loading the model\nCollecting activations\nWeighing the sites\nWriting the file\n');
     const second = await run(...args, '--tokens=300', '--samples=32', '--window=64');
     expect(second).toMatchObject({ code: 0, stdout: `${out}\n`, stderr: 'Loading the model\nIt was there already.\n' });
   });

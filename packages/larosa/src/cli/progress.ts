@@ -8,6 +8,7 @@ const titles: Readonly<Record<CalibrationProgress['stage'], string>> = {
   load: 'Loading the model',
   text: 'Writing text',
   activations: 'Collecting activations',
+  costs: 'Weighing the sites',
   write: 'Writing the file',
 };
 
