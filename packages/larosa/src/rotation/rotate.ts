@@ -24,7 +24,8 @@ export function rotateResidual(graph: Graph, basisOf: (layer: number) => Basis):
     return name;
   };
   const linear = (input: string, output: string, weight: string): string => {
-    ops.push({ kind: 'linear', inputs: { input }, outputs: { output }, params: { weight } });
+    // An error here would stay in the residual stream, layer by layer.
+    ops.push({ kind: 'linear', inputs: { input }, outputs: { output }, params: { weight }, precise: true });
     return output;
   };
   /** The name under which a value of the residual stream is there in a basis. */
