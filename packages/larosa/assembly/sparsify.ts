@@ -13,12 +13,24 @@ function magnitude(from: usize, i: usize): i32 {
   return load<i32>(from + (i << 2)) & 0x7fffffff;
 }
 
-// words: rows*, input, inputStride, width, keep, output, outputStride
+// words: rows*, input, inputStride, width, keep, output, outputStride, prompt (0: none; int32 per row, 1: all channels are kept)
 // output: int32 count, then that many ascending indices. Of equals at the border the first are kept.
 export function sparsify(args: usize, thread: i32, threads: i32): void {
   const rows = load<i32>(ptr(args, 0));
   for (let row = thread; row < rows; row += threads) {
-    select(ptr(args, 1) + <usize>row * ptr(args, 2), ptr(args, 3), <i32>ptr(args, 4), ptr(args, 5) + <usize>row * ptr(args, 6));
+    const width = ptr(args, 3);
+    const to = ptr(args, 5) + <usize>row * ptr(args, 6);
+    const prompt = ptr(args, 7);
+    if (prompt && load<i32>(prompt + (<usize>row << 2))) all(width, to);
+    else select(ptr(args, 1) + <usize>row * ptr(args, 2), width, <i32>ptr(args, 4), to);
+  }
+}
+
+function all(width: usize, to: usize): void {
+  store<u32>(to, <u32>width);
+  for (let i: usize = 0; i < width; i++) {
+    to += 4;
+    store<u32>(to, <u32>i);
   }
 }
 

@@ -15,11 +15,13 @@ describe('larosa', () => {
     const graph = await sparse(0.5, { layers: 1, width: 48, ffn: 80 });
     const text = describeGraph(graph);
     expect(graph.ops.filter((op) => op.kind === 'larosa.sparsify')).toHaveLength(4);
-    expect(text).toContain('0.attentionNorm.channels [rows, ≤48] = larosa.sparsify(0.attentionNorm, keep=28)');
+    expect(text).toContain(
+      '0.attentionNorm.channels [rows, ≤48] = larosa.sparsify(0.attentionNorm, keep=28, prefill=dense)',
+    );
     expect(text).toContain(
       '0.query [rows, 48] = linear(0.attentionNorm, channels=0.attentionNorm.channels, blk.0.attn_q.weight [48, 48])',
     );
-    expect(text).toContain('0.gated.channels [rows, ≤80] = larosa.sparsify(0.gated, keep=24)');
+    expect(text).toContain('0.gated.channels [rows, ≤80] = larosa.sparsify(0.gated, keep=24, prefill=dense)');
     // The head stays dense.
     expect(text).toContain('logits [logit rows, 101] = linear(final, token_embd.weight [101, 48])');
     expect(() => checkGraph(graph)).not.toThrow();
@@ -114,21 +116,23 @@ describe('larosa', () => {
           ffn: fc.constantFrom(600, 1100),
           chunk: fc.integer({ min: 1, max: 12 }),
           length: fc.integer({ min: 1, max: 20 }),
+          // Rows of the prompt keep all channels.
+          promptLength: fc.integer({ min: 0, max: 20 }),
         }),
-        async ({ seed, sparsity, threads, ffn, chunk, length }) => {
+        async ({ seed, sparsity, threads, ffn, chunk, length, promptLength }) => {
           const graph = await sparse(sparsity, { seed, width: 72, headDim: 20, ffn });
           const tokens = Array.from({ length }, (_, i) => (i * 7 + seed) % 101);
           const one = await compile(wasm({ precision, threads: 1 }), graph);
           const many = await compile(wasm({ precision, threads }), graph);
           try {
-            const expected = await forwardAlone(one, tokens, 1);
+            const expected = await forwardAlone(one, tokens, 1, promptLength);
             // A second sequence shares every batch.
             const slots = [many.kv.acquire()!, many.kv.acquire()!] as const;
             for (let at = 0; at < length; at += chunk) {
               const piece = tokens.slice(at, at + chunk);
               const rows = await forwardPieces(many, [
                 { slot: slots[1], tokens: [at % 101] },
-                { slot: slots[0], tokens: piece },
+                { slot: slots[0], tokens: piece, promptLength },
               ]);
               piece.forEach((_, i) => {
                 expect(Buffer.from(rows[i + 1]!.buffer).equals(Buffer.from(expected[at + i]!.buffer))).toBe(true);
@@ -168,8 +172,10 @@ describe('larosa', () => {
     const graph = await sparse(0.5, { architecture: 'phi2', layers: 1, width: 48, ffn: 80 });
     const text = describeGraph(graph);
     expect(graph.ops.filter((op) => op.kind === 'larosa.sparsify')).toHaveLength(3);
-    expect(text).toContain('0.attentionNorm.channels [rows, ≤48] = larosa.sparsify(0.attentionNorm, keep=28)');
-    expect(text).toContain('0.activated.channels [rows, ≤80] = larosa.sparsify(0.activated, keep=24)');
+    expect(text).toContain(
+      '0.attentionNorm.channels [rows, ≤48] = larosa.sparsify(0.attentionNorm, keep=28, prefill=dense)',
+    );
+    expect(text).toContain('0.activated.channels [rows, ≤80] = larosa.sparsify(0.activated, keep=24, prefill=dense)');
   });
 
   it('reports the share of weights that a token skips', async () => {

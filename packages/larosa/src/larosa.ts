@@ -9,13 +9,15 @@ import {
   type Plugin,
 } from '@llmopt/core';
 import { checkBudget, defaultCoefficients, keptChannels, type Site } from './budget.ts';
-import { sparsifyDefinition } from './sparsify.ts';
+import { type Prefill, sparsifyDefinition } from './selection/sparsify.ts';
 
 export interface LarosaOptions {
   /** Share of the layers' weights that each token skips, from 0 (nothing changes) to below 1. */
   sparsity: number;
   /** How the sparsity is spread over the inputs of a layer. Default .8, 4/3, .8, 1.4. */
   coefficients?: Partial<Record<Site, number>>;
+  /** `dense` (default): the prompt is computed with all weights, at the speed of the model itself; `sparse`: like all other tokens. */
+  prefill?: Prefill;
 }
 
 /**
@@ -25,21 +27,23 @@ export interface LarosaOptions {
  */
 export function larosa(options: LarosaOptions): Plugin {
   const coefficients = { ...defaultCoefficients, ...options.coefficients };
-  const { sparsity } = options;
+  const { sparsity, prefill = 'dense' } = options;
   checkBudget(sparsity, coefficients);
+  if (prefill !== 'dense' && prefill !== 'sparse') {
+    throw new LlmoptError('LLMOPT_OPTION_INVALID', `larosa: prefill is "${prefill}"; dense and sparse are allowed.`);
+  }
   let skippedWeightShare = 0;
   return definePlugin({
     name: 'larosa',
     version: '0.1',
-    options: { sparsity, coefficients },
+    options: { sparsity, coefficients, prefill },
     fidelity: sparsity === 0 ? 'exact' : 'approximate',
     // A plugin that adds rows to the embedding goes first, so that nothing it adds is missed.
     after: ['adaptivocab'],
     requires: ['channels'],
     graph(graph) {
-      const { rewritten, skipped, total } = sparsifyGraph(graph, (site, width) =>
-        keptChannels(width, sparsity, coefficients[site]),
-      );
+      const keep = (site: Site, width: number) => keptChannels(width, sparsity, coefficients[site]);
+      const { rewritten, skipped, total } = sparsifyGraph(graph, keep, { prefill });
       skippedWeightShare = skipped / total;
       return rewritten;
     },
@@ -48,7 +52,11 @@ export function larosa(options: LarosaOptions): Plugin {
 }
 
 /** Puts a sparsify op in front of the projections of each layer; those that share an input share the list. */
-export function sparsifyGraph(graph: Graph, keep: (site: Site, width: number) => number) {
+export function sparsifyGraph(
+  graph: Graph,
+  keep: (site: Site, width: number) => number,
+  { prefill = 'dense' }: Pick<LarosaOptions, 'prefill'> = {},
+) {
   const producers = new Map<string, Op>(
     graph.ops.flatMap((op) => Object.values<string>(op.outputs).map((name) => [name, op] as const)),
   );
@@ -73,7 +81,7 @@ export function sparsifyGraph(graph: Graph, keep: (site: Site, width: number) =>
       inputs: { input },
       outputs: { channels },
       params: {},
-      attributes: { keep: kept },
+      attributes: { keep: kept, prefill },
       definition: sparsifyDefinition,
     };
     return [sparsify, linear];

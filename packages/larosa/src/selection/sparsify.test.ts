@@ -3,9 +3,9 @@ import { gpu } from '@llmopt/core/gpu';
 import { onnx } from '@llmopt/core/onnx';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { compile, randomGraph } from '../../core/test/backends.ts';
-import { gpuModes } from '../../core/test/gpu.ts';
-import { sparsifyGraph } from './larosa.ts';
+import { compile, randomGraph } from '../../../core/test/backends.ts';
+import { gpuModes } from '../../../core/test/gpu.ts';
+import { sparsifyGraph } from '../larosa.ts';
 import { sparsifyDefinition, topK } from './sparsify.ts';
 
 describe('topK', () => {
@@ -41,10 +41,14 @@ describe.each(backends)('the kernel of %s', (_, backend, skip) => {
             share: fc.double({ min: 0, max: 1, noNaN: true }),
             rows: fc.integer({ min: 1, max: 9 }),
             threads: fc.integer({ min: 1, max: 3 }),
+            prefill: fc.constantFrom('dense', 'sparse'),
+            promptLength: fc.integer({ min: 0, max: 9 }),
           }),
-          async ({ seed, width, share, rows, threads }) => {
-            const { rewritten: graph } = sparsifyGraph(randomGraph({ seed, width, layers: 1 }), (_site, inputs) =>
-              Math.max(1, Math.round(inputs * share)),
+          async ({ seed, width, share, rows, threads, prefill, promptLength }) => {
+            const { rewritten: graph } = sparsifyGraph(
+              randomGraph({ seed, width, layers: 1 }),
+              (_site, inputs) => Math.max(1, Math.round(inputs * share)),
+              { prefill },
             );
             const executable = await compile(backend(threads), graph);
             try {
@@ -55,13 +59,15 @@ describe.each(backends)('the kernel of %s', (_, backend, skip) => {
                 tokens: all.map((i) => (i * 5 + seed) % 101),
                 slots: all.map(() => slot),
                 positions: all,
+                prompt: all.map((i) => (i < promptLength ? 1 : 0)),
                 logits: [],
                 values: [...names, ...names.map((name) => `${name}.channels`)].map((name) => ({ name, rows: all })),
               });
               for (const name of names) {
                 const inputs = values[name]!.length / rows;
-                const keep = Math.max(1, Math.round(inputs * share));
+                const some = Math.max(1, Math.round(inputs * share));
                 for (let row = 0; row < rows; row++) {
+                  const keep = prefill === 'dense' && row < promptLength ? inputs : some;
                   const alive = values[`${name}.channels`]!.subarray(row * inputs, (row + 1) * inputs);
                   const chosen = [...alive.keys()].filter((channel) => alive[channel] === 1);
                   expect(chosen).toEqual([...topK(values[name]!.subarray(row * inputs, (row + 1) * inputs), keep)]);
@@ -90,6 +96,7 @@ describe.each(backends)('the kernel of %s', (_, backend, skip) => {
         tokens,
         slots: rows.map(() => slot),
         positions: rows,
+        prompt: rows.map((i) => (i < 5 ? 1 : 0)),
         logits: rows,
       });
       const copy = logits.slice();
@@ -111,7 +118,7 @@ describe.each(backends)('the kernel of %s', (_, backend, skip) => {
       inputs: { input: 'embedded' },
       outputs: { channels: `keep ${keep}` },
       params: {},
-      attributes: { keep },
+      attributes: { keep, prefill: 'dense' },
       definition: sparsifyDefinition,
     });
     // Magnitudes 0, 1 and 2 only, so that every border runs through equals.
