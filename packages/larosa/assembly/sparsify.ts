@@ -28,10 +28,13 @@ export function sparsify(args: usize, thread: i32, threads: i32): void {
 
 function all(width: usize, to: usize): void {
   store<u32>(to, <u32>width);
-  for (let i: usize = 0; i < width; i++) {
-    to += 4;
-    store<u32>(to, <u32>i);
+  let four = i32x4(0, 1, 2, 3);
+  const end = to + 4 + ((width & ~3) << 2);
+  for (to += 4; to < end; to += 16) {
+    v128.store(to, four);
+    four = i32x4.add(four, i32x4.splat(4));
   }
+  for (let i = width & ~3; i < width; i++, to += 4) store<u32>(to, <u32>i);
 }
 
 function select(from: usize, width: usize, keep: i32, to: usize): void {
