@@ -13,17 +13,45 @@ function magnitude(from: usize, i: usize): i32 {
   return load<i32>(from + (i << 2)) & 0x7fffffff;
 }
 
-// words: rows*, input, inputStride, width, keep, output, outputStride, prompt (0: none; int32 per row, 1: all channels are kept)
+// words: rows*, input, inputStride, width, keep (0: as many as reach the threshold, at least one), threshold (its bits), output, outputStride,
+//        prompt (0: none; int32 per row, 1: all channels are kept), norms (0: all 1), scores (room for a row per thread), scoresStride
 // output: int32 count, then that many ascending indices. Of equals at the border the first are kept.
 export function sparsify(args: usize, thread: i32, threads: i32): void {
   const rows = load<i32>(ptr(args, 0));
   for (let row = thread; row < rows; row += threads) {
     const width = ptr(args, 3);
-    const to = ptr(args, 5) + <usize>row * ptr(args, 6);
-    const prompt = ptr(args, 7);
-    if (prompt && load<i32>(prompt + (<usize>row << 2))) all(width, to);
-    else select(ptr(args, 1) + <usize>row * ptr(args, 2), width, <i32>ptr(args, 4), to);
+    const to = ptr(args, 6) + <usize>row * ptr(args, 7);
+    const prompt = ptr(args, 8);
+    if (prompt && load<i32>(prompt + (<usize>row << 2))) {
+      all(width, to);
+      continue;
+    }
+    let from = ptr(args, 1) + <usize>row * ptr(args, 2);
+    const norms = ptr(args, 9);
+    if (norms) {
+      const scores = ptr(args, 10) + <usize>thread * ptr(args, 11);
+      weigh(from, norms, width, scores);
+      from = scores;
+    }
+    const keep = <i32>ptr(args, 4);
+    if (keep) select(from, width, keep, to);
+    else reach(from, width, <i32>ptr(args, 5), to);
   }
+}
+
+// Rows have room for whole vectors.
+function weigh(from: usize, norms: usize, width: usize, to: usize): void {
+  const mask = i32x4.splat(0x7fffffff);
+  const bytes = width << 2;
+  for (let at: usize = 0; at < bytes; at += 16) {
+    v128.store(to + at, f32x4.mul(v128.and(v128.load(from + at), mask), v128.load(norms + at)));
+  }
+}
+
+function reach(from: usize, width: usize, border: i32, to: usize): void {
+  let last = listed(from, width, border, to + 4);
+  if (last == to + 4) last = withTies(from, width, largest(from, width) + 1, 1, to + 4);
+  store<u32>(to, <u32>((last - to - 4) >> 2));
 }
 
 function all(width: usize, to: usize): void {

@@ -6,6 +6,7 @@ import { compileWasm } from '../../core/src/backends/wasm/executable.ts';
 import { compile, forwardAlone, forwardPieces, randomGraph } from '../../core/test/backends.ts';
 import { quantizedGraph } from '../../core/test/quantizedGraph.ts';
 import { larosa } from './larosa.ts';
+import { sparsifyGraph } from './selection/sparsifyGraph.ts';
 
 const sparse = async (sparsity: number, sizes: Parameters<typeof randomGraph>[0] = {}) =>
   larosa({ sparsity }).graph!(randomGraph(sizes));
@@ -118,9 +119,15 @@ describe('larosa', () => {
           length: fc.integer({ min: 1, max: 20 }),
           // Rows of the prompt keep all channels.
           promptLength: fc.integer({ min: 0, max: 20 }),
+          score: fc.constantFrom('magnitude', 'weighted'),
+          threshold: fc.constantFrom(undefined, undefined, 0.5),
         }),
-        async ({ seed, sparsity, threads, ffn, chunk, length, promptLength }) => {
-          const graph = await sparse(sparsity, { seed, width: 72, headDim: 20, ffn });
+        async ({ seed, sparsity, threads, ffn, chunk, length, promptLength, score, threshold }) => {
+          const dense = randomGraph({ seed, width: 72, headDim: 20, ffn });
+          const graph =
+            threshold === undefined
+              ? await larosa({ sparsity, score }).graph!(dense)
+              : sparsifyGraph(dense, () => ({ threshold }), { score }).rewritten;
           const tokens = Array.from({ length }, (_, i) => (i * 7 + seed) % 101);
           const one = await compile(wasm({ precision, threads: 1 }), graph);
           const many = await compile(wasm({ precision, threads }), graph);
@@ -176,6 +183,34 @@ describe('larosa', () => {
       '0.attentionNorm.channels [rows, ≤48] = larosa.sparsify(0.attentionNorm, keep=28, prefill=dense)',
     );
     expect(text).toContain('0.activated.channels [rows, ≤80] = larosa.sparsify(0.activated, keep=24, prefill=dense)');
+  });
+
+  it('scores by the norms of the columns of all projections that share an input', async () => {
+    const graph = await larosa({ sparsity: 0.5, score: 'weighted' }).graph!(randomGraph({ width: 48, ffn: 80 }));
+    expect(describeGraph(graph)).toContain(
+      '1.ffnNorm.channels [rows, ≤48] = larosa.sparsify(1.ffnNorm, 1.ffnNorm.channels.norms [48], keep=28, prefill=dense)',
+    );
+    const weights = ['gate', 'up'].map((name) => graph.params.get(`blk.1.ffn_${name}.weight`)!);
+    const numbers = await Promise.all(weights.map((weight) => weight.read()));
+    const column = numbers.flatMap((all) => [...all].filter((_, i) => i % 48 === 7));
+    const norms = await graph.params.get('1.ffnNorm.channels.norms')!.read();
+    expect(norms[7]).toBeCloseTo(Math.hypot(...column), 5);
+  });
+
+  it.each([
+    ['a threshold below 0', { threshold: -1 }, 'the threshold is -1, not a number from 0 on'],
+    ['a threshold that is no number', { threshold: Number.NaN }, 'the threshold is NaN, not a number from 0 on'],
+    ['no channel', 0, 'keep is 0, not in 1 … 48'],
+    ['too many channels', 5000, 'keep is 5000, not in 1 … 48'],
+  ])('refuses %s', (_, selection, message) => {
+    const { rewritten } = sparsifyGraph(randomGraph({ width: 48 }), () => selection);
+    expect(() => checkGraph(rewritten)).toThrow(message);
+  });
+
+  it('refuses a score it does not know', () => {
+    expect(() => larosa({ sparsity: 0.4, score: 'size' as 'magnitude' })).toThrow(
+      'larosa: score is "size"; magnitude and weighted are allowed.',
+    );
   });
 
   it('reports the share of weights that a token skips', async () => {

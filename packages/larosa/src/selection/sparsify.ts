@@ -1,40 +1,55 @@
-import { type abiVersion, type CustomOp, defineOp, type OnnxBuilder, type WasmLayout } from '@llmopt/core';
+import { type abiVersion, type CustomOp, defineOp, float32Bits, type WasmLayout } from '@llmopt/core';
 import { wasmBase64 } from '../kernels.generated.ts';
+import { reaching, topK, weighted } from './choose.ts';
 import { lowerListedLinear } from './gpu/linear.ts';
 import { lowerSparsify } from './gpu/select.ts';
+import { sparsifyOnnx } from './onnx.ts';
 
-/** Attributes of the op. */
+/** What becomes of the rows of a prompt: all channels stay alive, or as many as of any other row. */
+export type Prefill = 'dense' | 'sparse';
+
+/** `magnitude`: |x|; `weighted`: |x| times the norm of the weights' column, over all linears that share the input. */
+export type Score = 'magnitude' | 'weighted';
+
+/**
+ * Attributes of the op: either `keep`, how many channels of a row stay alive, or `threshold`, the score from which on they do. The score is
+ * the magnitude, times the parameter `norms` `[width]` where the op has it.
+ */
 export interface SparsifyAttributes extends Record<string, number | string> {
-  /** How many channels of each row stay alive. */
-  keep: number;
-  /** `dense`: in the rows of a prompt all channels stay alive. */
   prefill: Prefill;
 }
 
-/** What becomes of the rows of a prompt: all channels, or as many as of any other row. */
-export type Prefill = 'dense' | 'sparse';
-
-/** Indices of the `keep` largest numbers by magnitude, ascending; of equals at the border the first. */
-export function topK(row: Float32Array, keep: number): Int32Array {
-  const order = Array.from(row.keys()).sort((a, b) => Math.abs(row[b]!) - Math.abs(row[a]!) || a - b);
-  return Int32Array.from(order.slice(0, keep)).sort();
+/** How many channels stay alive, or from which score on; the other of the two is undefined. */
+export function selectionOf(op: CustomOp): { keep?: number; threshold?: number; prefill: Prefill } {
+  return op.attributes as SparsifyAttributes;
 }
 
 /**
- * `larosa.sparsify`: the channels of each row that stay alive, exactly `keep` of them (paper section 4.2: Top-K by magnitude, per
- * token). With `prefill: 'dense'` the rows of prompts keep all. Only makes the list; `linear` skips the rest.
+ * `larosa.sparsify`: the channels of each row that stay alive. With `keep` exactly so many, those of the largest scores (paper section
+ * 4.2: Top-K per token); with `threshold` those whose score reaches it (TEAL), but at least one. With `prefill: 'dense'` the rows of
+ * prompts keep all. Only makes the list; `linear` skips the rest.
  */
 export const sparsifyDefinition = defineOp({
   kind: 'larosa.sparsify',
   shape(op, context) {
     const input = context.value('input', 'float');
-    const { keep, prefill } = op.attributes as SparsifyAttributes;
+    const { width } = input;
+    const { keep, threshold, prefill } = selectionOf(op);
     context.require(prefill === 'sparse' || prefill === 'dense', `prefill is ${prefill}, not dense or sparse`);
     context.require(input.rows === 'batch', 'its input has a row per row of logits, not of the batch');
-    context.require(
-      Number.isInteger(keep) && keep >= 1 && keep <= input.width,
-      `keep is ${keep}, not in 1 … ${input.width}`,
-    );
+    context.require((keep === undefined) !== (threshold === undefined), 'it must have either keep or a threshold');
+    if (context.has('norms')) {
+      const { shape } = context.param('norms');
+      context.require(shape.length === 1 && shape[0] === width, `the norms must be [${width}], not [${shape}]`);
+    }
+    if (keep === undefined) {
+      context.require(
+        threshold! >= 0 && threshold! < Infinity,
+        `the threshold is ${threshold}, not a number from 0 on`,
+      );
+      return { channels: { ...input, kind: 'channels' } };
+    }
+    context.require(Number.isInteger(keep) && keep >= 1 && keep <= width, `keep is ${keep}, not in 1 … ${width}`);
     return { channels: { ...input, kind: 'channels', most: keep } };
   },
   kernels: {
@@ -42,12 +57,13 @@ export const sparsifyDefinition = defineOp({
       const input = context.float('input');
       const lists = context.channels('channels');
       const width = context.width('input');
-      const { keep, prefill } = op.attributes as SparsifyAttributes;
+      const { keep, threshold, prefill } = selectionOf(op);
+      const norms = context.has('norms') ? context.param('norms') : undefined;
       for (let row = 0; row < lists.length; row++) {
-        const dense = prefill === 'dense' && context.batch.prompt[row] === 1;
-        lists[row] = dense
-          ? Int32Array.from({ length: width }, (_, i) => i)
-          : topK(input.subarray(row * width, (row + 1) * width), keep);
+        const x = input.subarray(row * width, (row + 1) * width);
+        const score = norms ? weighted(x, norms) : x;
+        if (prefill === 'dense' && context.batch.prompt[row] === 1) lists[row] = topK(x, width);
+        else lists[row] = keep === undefined ? reaching(score, threshold!) : topK(score, keep);
       }
     },
     wasm: {
@@ -55,38 +71,24 @@ export const sparsifyDefinition = defineOp({
       lower(op: CustomOp, layout: WasmLayout) {
         const input = layout.value(op.inputs.input!);
         const output = layout.value(op.outputs.channels!);
-        const { keep, prefill } = op.attributes as SparsifyAttributes;
+        const { keep, threshold, prefill } = selectionOf(op);
+        const scored = op.params.norms !== undefined;
         return [
           {
             kernel: 'sparsify',
             args: [
-              layout.rows(op.inputs.input!),
-              input.pointer,
-              input.stride,
-              input.width,
-              keep,
-              output.pointer,
-              output.stride,
+              ...[layout.rows(op.inputs.input!), input.pointer, input.stride, input.width],
+              ...[keep ?? 0, threshold === undefined ? 0 : float32Bits(threshold), output.pointer, output.stride],
               prefill === 'dense' ? layout.batch.prompt : 0,
+              ...(scored
+                ? [layout.param(op.params.norms!), layout.scratch(input.stride * layout.threads), input.stride]
+                : [0, 0, 0]),
             ],
           },
         ];
       },
     },
-    // Of equals, TopK takes the lower index, too.
-    onnx(op: CustomOp, build: OnnxBuilder) {
-      const input = build.input('input');
-      const { keep, prefill } = op.attributes as SparsifyAttributes;
-      const [, kept] = build.nodes('TopK', [build.node('Abs', [input]), build.ints([keep])], 2, {
-        axis: -1n,
-        sorted: 0n,
-      });
-      const none = build.node('ConstantOfShape', [build.node('Shape', [input])]);
-      const ones = build.node('Expand', [build.floats(1), build.node('Shape', [kept!])]);
-      const mask = build.node('ScatterElements', [none, kept!, ones], { axis: -1n });
-      const prompt = prefill === 'dense' ? build.promptRows() : undefined;
-      return { channels: prompt === undefined ? mask : build.node('Max', [mask, prompt]) };
-    },
+    onnx: sparsifyOnnx,
     gpu: { lower: lowerSparsify, linear: lowerListedLinear },
   },
 });

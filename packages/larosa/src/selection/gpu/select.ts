@@ -1,6 +1,6 @@
 import type { CustomOp } from '@llmopt/core';
-import type { GpuCall, GpuLayout, GpuMatrix, GpuThread, GpuVector } from '@llmopt/core/gpu';
-import type { SparsifyAttributes } from '../sparsify.ts';
+import type { GpuCall, GpuLayout, GpuMatrix, GpuTensor, GpuThread, GpuVector } from '@llmopt/core/gpu';
+import { selectionOf } from '../sparsify.ts';
 import { lowerLists } from './list.ts';
 
 // Of two channels the one with the larger magnitude comes first; of equals the one with the lower index. A channel is alive
@@ -75,27 +75,74 @@ function mask(
   return known;
 }
 
+/** |x| · norm of the weights' column. */
+function weigh(this: GpuThread, input: GpuMatrix, norms: GpuVector): number {
+  return Math.abs(input[this.thread.y]![this.thread.x]!) * norms[this.thread.x]!;
+}
+
+/** The first channel of the largest magnitude, per row. */
+function largest(this: GpuThread<'width'>, score: GpuMatrix): number {
+  let found = 0;
+  let most = Math.abs(score[this.thread.x]![0]!);
+  for (let i = 1; i < this.constants.width; i++) {
+    const magnitude = Math.abs(score[this.thread.x]![i]!);
+    if (magnitude > most) {
+      most = magnitude;
+      found = i;
+    }
+  }
+  return found;
+}
+
+function reached(
+  this: GpuThread<'dense'>,
+  score: GpuMatrix,
+  threshold: GpuVector,
+  first: GpuVector,
+  prompt: GpuVector,
+): number {
+  let alive = 0;
+  if (Math.abs(score[this.thread.y]![this.thread.x]!) >= threshold[0]!) alive = 1;
+  if (Math.abs(first[this.thread.y]! - this.thread.x) < 0.5) alive = 1;
+  if (prompt[this.thread.y]! * this.constants.dense > 0.5) alive = 1;
+  return alive;
+}
+
 export function lowerSparsify(op: CustomOp, layout: GpuLayout): readonly GpuCall[] {
-  const { keep, prefill } = op.attributes as SparsifyAttributes;
   const input = layout.value(op.inputs.input!);
+  if (op.params.norms === undefined) return [...lowerSelection(op, input, layout), ...lowerLists(op, layout)];
+  const scores = layout.scratch(`${op.outputs.channels}.scores`, input.size);
+  return [
+    { kernel: weigh, tensors: [input, layout.param(op.params.norms)], output: scores },
+    ...lowerSelection(op, scores, layout),
+    ...lowerLists(op, layout),
+  ];
+}
+
+/** The mask by given scores. */
+function lowerSelection(op: CustomOp, score: GpuTensor, layout: GpuLayout): GpuCall[] {
+  const { keep, threshold, prefill } = selectionOf(op);
   const output = layout.value(op.outputs.channels!);
-  const [width, rows] = input.size as [number, 'batch'];
+  const [width, rows] = score.size as [number, 'batch'];
+  const dense = prefill === 'dense' ? 1 : 0;
+  const scratch = (name: string, size: GpuTensor['size']) => layout.scratch(`${op.outputs.channels}.${name}`, size);
+  if (keep === undefined) {
+    const first = scratch('largest', [rows]);
+    const border = layout.table(`threshold ${threshold}`, [1], () => Float32Array.of(threshold!));
+    return [
+      { kernel: largest, constants: { width }, tensors: [score], output: first },
+      { kernel: reached, constants: { dense }, tensors: [score, border, first, layout.prompt], output },
+    ];
+  }
   const samples = Math.min(SAMPLES, width);
   const sampled = layout.table(`sampled channels ${width}`, [samples], () =>
     Float32Array.from({ length: samples }, (_, i) => Math.floor((i * width) / samples)),
   );
-  const scratch = (name: string, columns: number) => layout.scratch(`${op.outputs.channels}.${name}`, [columns, rows]);
-  const ranks = scratch('ranks', samples);
-  const border = scratch('borders', 2);
+  const ranks = scratch('ranks', [samples, rows]);
+  const border = scratch('borders', [2, rows]);
   return [
-    { kernel: sampleRanks, constants: { width }, tensors: [input, sampled], output: ranks },
+    { kernel: sampleRanks, constants: { width }, tensors: [score, sampled], output: ranks },
     { kernel: borders, constants: { samples, keep }, tensors: [ranks, sampled], output: border },
-    {
-      kernel: mask,
-      constants: { width, keep, dense: prefill === 'dense' ? 1 : 0 },
-      tensors: [input, border, layout.prompt],
-      output,
-    },
-    ...lowerLists(op, layout),
+    { kernel: mask, constants: { width, keep, dense }, tensors: [score, border, layout.prompt], output },
   ];
 }
