@@ -5,6 +5,10 @@ import { lowerListedLinear } from './gpu/linear.ts';
 import { lowerSparsify } from './gpu/select.ts';
 import { sparsifyOnnx } from './onnx.ts';
 
+// assembly/list.ts and assembly/sparsify.ts
+const SHUFFLES_BYTES = 320;
+const HINT_BYTES = 64;
+
 /** What becomes of the rows of a prompt: all channels stay alive, or as many as of any other row. */
 export type Prefill = 'dense' | 'sparse';
 
@@ -72,17 +76,20 @@ export const sparsifyDefinition = defineOp({
         const input = layout.value(op.inputs.input!);
         const output = layout.value(op.outputs.channels!);
         const { keep, threshold, prefill } = selectionOf(op);
-        const scored = op.params.norms !== undefined;
+        const { norms } = op.params;
+        const scores = norms === undefined ? 0 : layout.scratch(input.stride * layout.threads);
         return [
           {
             kernel: 'sparsify',
             args: [
               ...[layout.rows(op.inputs.input!), input.pointer, input.stride, input.width],
-              ...[keep ?? 0, threshold === undefined ? 0 : float32Bits(threshold), output.pointer, output.stride],
+              ...[keep ?? 0, float32Bits(Math.abs(threshold ?? 0)), output.pointer, output.stride],
               prefill === 'dense' ? layout.batch.prompt : 0,
-              ...(scored
-                ? [layout.param(op.params.norms!), layout.scratch(input.stride * layout.threads), input.stride]
-                : [0, 0, 0]),
+              ...[norms === undefined ? 0 : layout.param(norms), scores, input.stride],
+              // Used for nothing else, so that they last from step to step. Each thread has hints of its own where it has lists of its own: a line
+              // of memory that several write to would go back and forth.
+              layout.commonScratch('larosa shuffles', SHUFFLES_BYTES),
+              layout.commonScratch(`larosa hint ${op.outputs.channels} ${output.pointer}`, HINT_BYTES),
             ],
           },
         ];
