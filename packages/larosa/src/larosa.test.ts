@@ -1,4 +1,4 @@
-import { checkGraph, contiguousKvCache, describeGraph, type LinearOp, wasm } from '@llmopt/core';
+import { channelLists, checkGraph, contiguousKvCache, describeGraph, type LinearOp, wasm } from '@llmopt/core';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { createArena } from '../../core/src/backends/wasm/arena.ts';
@@ -26,6 +26,14 @@ describe('larosa', () => {
     // The head stays dense.
     expect(text).toContain('logits [logit rows, 101] = linear(final, token_embd.weight [101, 48])');
     expect(() => checkGraph(graph)).not.toThrow();
+  });
+
+  it('makes no list where all channels stay alive', () => {
+    const { rewritten, skipped } = sparsifyGraph(randomGraph({ width: 48, ffn: 80, layers: 1 }), (site, width) =>
+      site === 'ffnMiddle' ? 20 : width,
+    );
+    expect(channelLists(rewritten)).toEqual(['0.gated.channels']);
+    expect(skipped).toBe(60 * 48);
   });
 
   it('takes what a parallel block reads for one input, and its activation for the middle', async () => {

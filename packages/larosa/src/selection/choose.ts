@@ -1,7 +1,11 @@
 /** Indices of the `keep` largest numbers by magnitude, ascending; of equals at the border the first. */
 export function topK(row: Float32Array, keep: number): Int32Array {
-  const order = Array.from(row.keys()).sort((a, b) => Math.abs(row[b]!) - Math.abs(row[a]!) || a - b);
-  return Int32Array.from(order.slice(0, keep)).sort();
+  const sizes = row.map(Math.abs);
+  const border = sizes.toSorted()[row.length - keep]!;
+  let rest = keep - sizes.reduce((count, size) => count + Number(size > border), 0);
+  return Int32Array.from(row.keys()).filter(
+    (channel) => sizes[channel]! > border || (sizes[channel] === border && rest-- > 0),
+  );
 }
 
 /** Indices of the numbers that reach a threshold by magnitude, ascending; if none does, of the first of the largest. */

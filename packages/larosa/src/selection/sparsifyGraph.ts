@@ -15,8 +15,8 @@ export interface SparsifyOptions {
 export type Selection = number | { readonly threshold: number };
 
 /**
- * Puts a sparsify op in front of the projections of each layer; those that share an input share the list. `select` says what of an
- * input stays alive. Also returns how many weights the layers have, and how many of them a token skips; with thresholds only lists tell, and
+ * Puts a sparsify op in front of the projections of each layer; those that share an input share the list, and where all channels stay alive
+ * there is none. `select` says what of an input does. Also returns how many weights the layers have, and how many of them a token skips; with thresholds only lists tell, and
  * these count as none.
  * @throws LLMOPT_GRAPH_INVALID when there are no projections
  */
@@ -39,6 +39,7 @@ export function sparsifyGraph(
     const weights = linears.map((op) => graph.params.get(op.params.weight)!);
     const outputs = weights.reduce((sum, { shape }) => sum + shape[0]!, 0);
     total += outputs * width;
+    if (selection === width) continue;
     if (typeof selection === 'number') skipped += outputs * (width - selection);
     const params: Record<string, string> = {};
     if (score === 'weighted') {
