@@ -74,8 +74,8 @@ export interface ArmCalls {
   };
   /** Write down the loaded model's logits. */
   writeLogits: { input: PositionsInput; output: { positions: number } };
-  /** Compare the loaded model's logits with those that another arm wrote, position by position. */
-  compareLogits: { input: PositionsInput; output: Divergences };
+  /** Compare the loaded model's logits with those that other arms wrote, position by position: one answer per file. */
+  compareLogits: { input: Omit<PositionsInput, 'file'> & { files: readonly string[] }; output: Divergences[] };
 }
 
 export type ArmCall = keyof ArmCalls;

@@ -19,7 +19,7 @@ export interface BackendRecord {
   plan?: Plan;
   samples: Sample[];
   /** From the reference; absent for the reference itself, and where the reference failed. */
-  divergences?: Divergences;
+  divergences?: Pick<Divergences, 'divergences' | 'agreements'>;
 }
 
 export interface MeasureOptions {
@@ -93,7 +93,7 @@ async function compare({ arm, record }: Running, session: Session): Promise<void
   reporter.stage(`Logits of ${record.contestant.title}`);
   const onProgress = ({ fraction }: { fraction: number }) => reporter.progress(fraction);
   try {
-    record.divergences = await arm.call('compareLogits', { text, positions, file }, { onProgress });
+    [record.divergences] = await arm.call('compareLogits', { text, positions, files: [file] }, { onProgress });
   } catch (error) {
     noteFailure(record, error, session);
   }

@@ -1,0 +1,180 @@
+import type { Distance, SweepPoint } from '@llmopt/schema';
+import { loadArm } from '../arms/load.ts';
+import type { ArmProcess } from '../arms/parent.ts';
+import type { LoadReport } from '../arms/protocol.ts';
+import type { ArmSpec } from '../arms/spec.ts';
+import { openPeer, type PeerTarget } from '../peers/open.ts';
+import { bootstrapped } from '../quality/evaluate.ts';
+import type { Divergences } from '../quality/logitsFile.ts';
+import type { Reporter } from '../report/reporter.ts';
+import { pairSamples, ratioOf } from '../result.ts';
+import { runTimed, type Sample } from '../runner.ts';
+import { type Summary, summarize } from '../statistics/summary.ts';
+import type { SweepSettings } from './options.ts';
+import type { PlannedPoint } from './plan.ts';
+import type { References } from './references.ts';
+import type { Precision } from './weightBytes.ts';
+
+export interface MeasureOptions {
+  settings: SweepSettings;
+  /** Path of the model's file. */
+  model: string;
+  /** The text to compare on. */
+  text: string;
+  references: References;
+  /** The arm of a point of another engine. */
+  peers: ReadonlyMap<string, PeerTarget>;
+  reporter: Reporter;
+  signal?: AbortSignal | undefined;
+}
+
+interface Session extends MeasureOptions {
+  /** The dense model of the sweep's precision, which takes its turn with every point. */
+  dense: { arm: ArmProcess; report: LoadReport };
+  positions: number;
+}
+
+function specOf(
+  { settings, model }: MeasureOptions,
+  point: Pick<PlannedPoint, 'name' | 'precision' | 'options'>,
+): ArmSpec {
+  const backend = { name: 'wasm', threads: settings.threads, precision: point.precision as Precision } as const;
+  const plugins = point.options ? [{ name: 'larosa' as const, options: point.options as { sparsity: number } }] : [];
+  return { name: point.name, model, backend, plugins };
+}
+
+const open = (options: MeasureOptions, spec: ArmSpec) =>
+  loadArm(spec, { ...options, ...options.settings, signal: options.signal });
+
+async function writeLogits(arm: ArmProcess, file: string, options: MeasureOptions): Promise<number> {
+  const { settings, text, reporter } = options;
+  reporter.stage(`Logits of ${arm.name}`);
+  const onProgress = ({ fraction }: { fraction: number }) => reporter.progress(fraction);
+  return (await arm.call('writeLogits', { text, positions: settings.qualityTokens, file }, { onProgress })).positions;
+}
+
+/** Writes down what points are compared with. Leaves the dense model loaded. */
+async function openSession(options: MeasureOptions): Promise<Session> {
+  const { settings, references, reporter } = options;
+  const { precision } = settings;
+  const name = `dense ${precision}`;
+  if (precision !== 'float32') {
+    const spec = specOf(options, { name: 'dense float32', precision: 'float32' });
+    reporter.stage(`Loading ${spec.name}`);
+    const { arm } = await open(options, spec);
+    try {
+      await writeLogits(arm, references.float32, options);
+    } finally {
+      await arm.stop();
+    }
+  }
+  reporter.stage(`Loading ${name}`);
+  const dense = await open(options, specOf(options, { name, precision }));
+  try {
+    const file = precision === 'float32' ? references.float32 : references.dense;
+    return { ...options, dense, positions: await writeLogits(dense.arm, file, options) };
+  } catch (error) {
+    await dense.arm.stop();
+    throw error;
+  }
+}
+
+/** What the point's decoding takes, and the dense model's beside it. */
+async function measureTime(arm: ArmProcess, { dense, settings, reporter }: Session): Promise<SweepPoint['time']> {
+  const isDense = arm === dense.arm;
+  const arms = isDense ? [arm] : [dense.arm, arm];
+  const samples = arms.map((): Sample[] => []);
+  reporter.stage(`Timed runs of ${arm.name}`);
+  await runTimed(arms, {
+    prompts: settings.prompts.length,
+    runs: settings.runs,
+    warmup: settings.warmup,
+    maxNewTokens: settings.maxNewTokens,
+    onSample: (index, sample) => samples[index]?.push(sample),
+    onProgress: reporter.progress,
+  });
+  const own = samples.at(-1) as Sample[];
+  const timeOf = ({ timePerOutputTokenMs }: Sample) => timePerOutputTokenMs;
+  return {
+    timePerOutputTokenMs: summarize(own.map(timeOf)) as Summary,
+    ...(!isDense && {
+      decodeSpeedup: ratioOf(pairSamples(samples[0] as Sample[], own), (a, b) => timeOf(b) / timeOf(a)),
+    }),
+  };
+}
+
+function distanceOf({ divergences, agreements, losses, expectedLosses }: Divergences, seed: number): Distance {
+  const differences = losses.map((loss, index) => loss - (expectedLosses[index] as number));
+  return {
+    klDivergence: bootstrapped(divergences, seed),
+    topTokenAgreement: bootstrapped(agreements, seed),
+    perplexityRatio: bootstrapped(differences, seed, Math.exp),
+  };
+}
+
+async function measureQuality(arm: ArmProcess, point: PlannedPoint, session: Session) {
+  const { text, positions, references, reporter, settings } = session;
+  const { precision, seed } = settings;
+  const files = [references.float32];
+  if (point.kind === 'larosa' && precision !== 'float32') files.push(references.dense);
+  reporter.stage(`Quality of ${arm.name}`);
+  const onProgress = ({ fraction }: { fraction: number }) => reporter.progress(fraction);
+  const [toFloat32, toDense] = await arm.call('compareLogits', { text, positions, files }, { onProgress });
+  const near = toFloat32 as Divergences;
+  return {
+    perplexity: bootstrapped(near.losses, seed, Math.exp),
+    toFloat32: distanceOf(near, seed),
+    ...(toDense && { toDense: distanceOf(toDense, seed) }),
+  };
+}
+
+async function measurePeer(point: PlannedPoint, target: PeerTarget, session: Session): Promise<SweepPoint> {
+  const { reporter, dense, settings } = session;
+  reporter.stage(`Settings of ${point.name}`);
+  const options = { ...session, prompts: dense.report.promptTokens, maxNewTokens: settings.maxNewTokens };
+  const { arm, record } = await openPeer(target, options);
+  try {
+    const time = await measureTime(arm, session);
+    const { package: from, version, quantization, file, setting } = record;
+    return {
+      ...point,
+      ...{ package: from, version, quantization, file, setting: setting.name, time },
+      qualityMissing: 'only its time is measured: the engine hands out no logits',
+    };
+  } finally {
+    await arm.stop();
+  }
+}
+
+async function measurePoint(point: PlannedPoint, session: Session): Promise<SweepPoint> {
+  const { dense, reporter, peers } = session;
+  const target = peers.get(point.name);
+  if (target) return measurePeer(point, target, session);
+  reporter.stage(`Loading ${point.name}`);
+  const isDense = point.name === dense.arm.name;
+  const { arm } = isDense ? dense : await open(session, specOf(session, point));
+  try {
+    const time = await measureTime(arm, session);
+    return { ...point, ...(await measureQuality(arm, point, session)), time };
+  } finally {
+    if (!isDense) await arm.stop();
+  }
+}
+
+/** Measures points one after the other; each is handed over before the next one begins. @throws what a point throws, LLMOPT_ABORTED */
+export async function measurePoints(
+  points: readonly PlannedPoint[],
+  options: MeasureOptions,
+  onPoint: (point: SweepPoint) => Promise<void>,
+): Promise<void> {
+  if (points.length === 0) return;
+  const session = await openSession(options);
+  try {
+    for (const [index, point] of points.entries()) {
+      options.reporter.note(`Point ${index + 1} of ${points.length}: ${point.name}`);
+      await onPoint(await measurePoint(point, session));
+    }
+  } finally {
+    await session.dense.arm.stop();
+  }
+}
