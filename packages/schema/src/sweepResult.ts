@@ -29,9 +29,10 @@ export const sweepPointSchema = z.looseObject({
     .positive()
     .describe('of all weights that a decode step reads: layers, adapters, head'),
   perplexity: figureSchema.optional(),
-  toFloat32: distanceSchema.optional().describe('from the dense float32 model'),
+  toFloat32: distanceSchema
+    .optional()
+    .describe('from the dense float32 model; of another engine over the first positions of the text only'),
   toDense: distanceSchema.optional().describe('from the dense model of the same precision'),
-  qualityMissing: z.string().optional().describe('why there are no figures of quality'),
   time: z
     .looseObject({
       timePerOutputTokenMs: figureSchema,

@@ -1,6 +1,6 @@
 import { formatNumber } from './figures.ts';
 import { emptyPanel, type Panel } from './panels.ts';
-import { faint, ink } from './theme.ts';
+import { ink } from './theme.ts';
 
 /** A figure with the ends of its interval. */
 export interface Along {
@@ -14,8 +14,7 @@ export interface Marked {
   name: string;
   line: string | undefined;
   x: Along;
-  /** Without it, only where the point is along x is known. */
-  y: Along | undefined;
+  y: Along;
 }
 
 interface LogPanel {
@@ -55,7 +54,7 @@ function extent(values: readonly number[]): [low: number, high: number] {
 function rowsOf(points: readonly Marked[], [left, right]: [number, number], floor: number, unit: string) {
   return points.map(({ name, line, x, y }) => {
     const isBeyond = x.value > right;
-    const said = [...(y?.value === 0 ? ['KL 0'] : []), ...(isBeyond ? [`at ${formatNumber(x.value)} ${unit} →`] : [])];
+    const said = [...(y.value === 0 ? ['KL 0'] : []), ...(isBeyond ? [`at ${formatNumber(x.value)} ${unit} →`] : [])];
     const inside = (value: number) => Math.min(value, right);
     const above = (value: number) => Math.max(value, floor);
     return {
@@ -64,9 +63,9 @@ function rowsOf(points: readonly Marked[], [left, right]: [number, number], floo
       x: inside(x.value),
       xLow: inside(x.low),
       xHigh: inside(x.high),
-      y: y && above(y.value),
-      yLow: y && above(y.low),
-      yHigh: y && above(y.high),
+      y: above(y.value),
+      yLow: above(y.low),
+      yHigh: above(y.high),
       // To the side where there is room.
       align: Math.log(inside(x.value) / left) > Math.log(right / left) / 2 ? 'right' : 'left',
     };
@@ -79,9 +78,9 @@ function rowsOf(points: readonly Marked[], [left, right]: [number, number], floo
  */
 export function logPanel({ title, subtitle, unit, points, methods, colors, shapes }: LogPanel): Panel {
   if (points.length === 0) return emptyPanel(title, 'not measured', WIDTH);
-  const [least, most] = extent(points.flatMap(({ y }) => (y ? [y.value, y.high] : [])));
+  const [least, most] = extent(points.flatMap(({ y }) => [y.value, y.high]));
   const [floor, top] = [least / 4, most * 1.6];
-  const near = points.filter(({ y }) => y?.value !== 0);
+  const near = points.filter(({ y }) => y.value !== 0);
   const [nearest, farthest] = extent((near.length > 0 ? near : points).flatMap(({ x }) => [x.low, x.high]));
   const [left, right] = [nearest / 1.1, farthest * 1.25];
   const axis = {
@@ -102,8 +101,7 @@ export function logPanel({ title, subtitle, unit, points, methods, colors, shape
     axis: { values: ticks(floor, top, [1, 3]), format: '~g' },
   });
   const rows = rowsOf(points, [left, right], floor, unit.short);
-  const known = rows.filter((row) => row.y !== undefined);
-  const alone = known.filter(({ line }) => line === undefined);
+  const alone = rows.filter(({ line }) => line === undefined);
   const named = (align: string, dx: number): Panel => ({
     data: { values: alone.filter((row) => row.align === align) },
     mark: { type: 'text', align, dx, dy: -10, fontSize: 12, color: ink },
@@ -132,17 +130,7 @@ export function logPanel({ title, subtitle, unit, points, methods, colors, shape
     height: HEIGHT,
     layer: [
       {
-        data: { values: rows.filter((row) => row.y === undefined) },
-        layer: [
-          { mark: { type: 'rule', color: faint, strokeDash: [4, 3] }, encoding: { x: x('x') } },
-          {
-            mark: { type: 'text', angle: 270, align: 'left', dy: -8, dx: 34, fontSize: 12, color: faint },
-            encoding: { x: x('x'), y: { value: HEIGHT }, text: { field: 'name' } },
-          },
-        ],
-      },
-      {
-        data: { values: known.filter(({ line }) => line !== undefined) },
+        data: { values: rows.filter(({ line }) => line !== undefined) },
         layer: [
           ...whiskers({ color: scaled(colors) }),
           {

@@ -36,7 +36,7 @@ function assertFits(pipeline: Pipeline, ids: readonly number[][], maxNewTokens: 
 }
 
 /** What an arm's process does when asked. One pipeline per process, except to measure quality, which needs two. */
-export function createHandlers(open: OpenArm): Handlers<Exclude<ArmCall, 'loadPeer'>> {
+export function createHandlers(open: OpenArm): Handlers<Exclude<ArmCall, 'loadPeer' | 'comparePeer'>> {
   let loaded: { pipeline: Pipeline; prompts: number[][] } | undefined;
 
   const loadedPrompt = (prompt: number) => {

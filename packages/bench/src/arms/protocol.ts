@@ -1,7 +1,8 @@
 import type { ErrorCode, GenerateResult, Profile, Progress, ReadBandwidth } from '@llmopt/core';
 import type { PeerLoad, PeerLoadReport } from '../peers/protocol.ts';
+import type { Divergences } from '../quality/divergences.ts';
 import type { QualityReport } from '../quality/evaluate.ts';
-import type { Divergences } from '../quality/logitsFile.ts';
+import type { Window } from '../quality/windows.ts';
 import type { ArmSpec, BackendSpec } from './spec.ts';
 
 export interface LoadReport {
@@ -62,6 +63,11 @@ export interface ArmCalls {
   /** The same as `load` for an arm of another engine. */
   loadPeer: { input: PeerLoad; output: PeerLoadReport };
   run: { input: RunRequest; output: RunReport };
+  /** The same as `compareLogits` for an arm of another engine: of windows, float32 `[positions, vocabulary]` in the file. */
+  comparePeer: {
+    input: { windows: readonly Window[]; file: string; vocabularySize: number };
+    output: Divergences;
+  };
   /** Profile decode steps behind a prompt. */
   profile: { input: { prompt: number; steps: number }; output: Profile | undefined };
   /** CPU time that the process has used since its start. */

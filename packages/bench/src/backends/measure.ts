@@ -1,7 +1,7 @@
 import { LlmoptError } from '@llmopt/core';
 import type { ArmProcess } from '../arms/parent.ts';
 import type { LoadReport, ProbeReport } from '../arms/protocol.ts';
-import type { Divergences } from '../quality/logitsFile.ts';
+import type { Divergences } from '../quality/divergences.ts';
 import type { Reporter } from '../report/reporter.ts';
 import { runTimed, type Sample } from '../runner.ts';
 import type { Contestant } from './contestants.ts';

@@ -4,8 +4,9 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { fakePipeline } from '../../test/fakePipeline.ts';
 import { mean } from '../statistics/summary.ts';
+import type { Divergences } from './divergences.ts';
 import { evaluateQuality } from './evaluate.ts';
-import { compareLogits, type Divergences, writeLogits } from './logitsFile.ts';
+import { compareLogits, writeLogits } from './logitsFile.ts';
 
 let folder = '';
 beforeAll(async () => {

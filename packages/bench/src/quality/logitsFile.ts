@@ -1,19 +1,10 @@
-import { type FileHandle, open } from 'node:fs/promises';
+import { open } from 'node:fs/promises';
 import { LlmoptError, type Pipeline } from '@llmopt/core';
 import { compareRows } from './compareRows.ts';
-import { walk, windowsOf } from './walk.ts';
+import { addScore, type Divergences, noDivergences } from './divergences.ts';
+import { type LogitsReader, openLogits } from './logitsReader.ts';
+import { type TextReader, walk, windowsOf } from './walk.ts';
 import { firstPositions } from './windows.ts';
-
-/** Position by position, how far a model is from the one that wrote the logits down. */
-export interface Divergences {
-  /** KL divergence, in nats. */
-  divergences: number[];
-  /** 1 where both put the same token first, else 0. */
-  agreements: number[];
-  /** Negative log-likelihoods of the text's tokens, in nats: the model's, and those of the one that wrote. */
-  losses: number[];
-  expectedLosses: number[];
-}
 
 export interface PositionsOptions {
   text: string;
@@ -24,8 +15,9 @@ export interface PositionsOptions {
   onProgress?: (fraction: number) => void;
 }
 
-// A window loses at most one token, and has at least two.
-const windowsFor = (pipeline: Pipeline, { text, positions }: Pick<PositionsOptions, 'text' | 'positions'>) =>
+/** What is walked for so many positions. @throws LLMOPT_OPTION_INVALID for a text without two tokens */
+export const windowsFor = (pipeline: TextReader, { text, positions }: Pick<PositionsOptions, 'text' | 'positions'>) =>
+  // A window loses at most one token, and has at least two.
   firstPositions(windowsOf(pipeline, { text, maxTokens: 2 * positions + 1 }), positions);
 
 const bytesOf = ({ buffer, byteOffset, byteLength }: Float32Array) => new Uint8Array(buffer, byteOffset, byteLength);
@@ -58,38 +50,30 @@ export async function compareLogits(
   pipeline: Pipeline,
   { files, onProgress = () => {}, ...rest }: Omit<PositionsOptions, 'file'> & { files: readonly string[] },
 ): Promise<Divergences[]> {
-  const others: { handle: FileHandle; result: Divergences }[] = [];
+  const others: { reader: LogitsReader; result: Divergences }[] = [];
   let expected: Float32Array | undefined;
   try {
-    for (const file of files) {
-      const result = { divergences: [], agreements: [], losses: [], expectedLosses: [] };
-      others.push({ handle: await open(file, 'r'), result });
-    }
+    for (const file of files) others.push({ reader: await openLogits(file), result: noDivergences() });
     await walk([pipeline], {
       windows: windowsFor(pipeline, rest),
       async onRow([row], target) {
         const own = row as Float32Array;
         expected ??= new Float32Array(own.length);
-        for (const { handle, result } of others) {
-          const { bytesRead } = await handle.read(bytesOf(expected), 0, expected.byteLength);
-          if (bytesRead < expected.byteLength) {
+        for (const { reader, result } of others) {
+          if (!(await reader.next(expected))) {
             const positions = result.agreements.length;
             throw new LlmoptError(
               'LLMOPT_BENCH_FAILED',
               `The logits to compare with end after ${positions} positions.`,
             );
           }
-          const { divergence, sameTop, lossA, lossB } = compareRows(expected, own, target);
-          result.divergences.push(divergence);
-          result.agreements.push(sameTop ? 1 : 0);
-          result.losses.push(lossB);
-          result.expectedLosses.push(lossA);
+          addScore(result, compareRows(expected, own, target));
         }
       },
       onProgress,
     });
     return others.map(({ result }) => result);
   } finally {
-    await Promise.all(others.map(({ handle }) => handle.close()));
+    await Promise.all(others.map(({ reader }) => reader.close()));
   }
 }

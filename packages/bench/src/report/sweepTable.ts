@@ -40,6 +40,11 @@ export function sweepReport(result: SweepResult): string {
   for (const point of points) table.push(row(point));
   const threads = `${settings.threads} ${settings.threads === 1 ? 'thread' : 'threads'}`;
   const title = `${model.name} (${formatNumber(model.parameters / 1e6)} M parameters, ${model.quantization}), wasm ${settings.precision}, ${threads}`;
-  const notes = points.flatMap(({ name, qualityMissing }) => (qualityMissing ? [`${name}: ${qualityMissing}.`] : []));
+  const positions = Math.max(0, ...points.map(({ toFloat32 }) => toFloat32?.klDivergence.n ?? 0));
+  const notes = points.flatMap(({ name, toFloat32 }) =>
+    toFloat32 && toFloat32.klDivergence.n < positions
+      ? [`${name} is compared at the first ${toFloat32.klDivergence.n} positions only, the others at ${positions}.`]
+      : [],
+  );
   return [`${title}\n${systemLine(system)}`, table.toString(), ...notes].join('\n\n');
 }

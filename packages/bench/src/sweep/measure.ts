@@ -4,8 +4,10 @@ import type { ArmProcess } from '../arms/parent.ts';
 import type { LoadReport } from '../arms/protocol.ts';
 import type { ArmSpec } from '../arms/spec.ts';
 import { openPeer, type PeerTarget } from '../peers/open.ts';
+import type { Divergences } from '../quality/divergences.ts';
 import { bootstrapped } from '../quality/evaluate.ts';
-import type { Divergences } from '../quality/logitsFile.ts';
+import { windowsFor } from '../quality/logitsFile.ts';
+import { type TextReader, windowTokensOf } from '../quality/walk.ts';
 import type { Reporter } from '../report/reporter.ts';
 import { pairSamples, ratioOf } from '../result.ts';
 import { runTimed, type Sample } from '../runner.ts';
@@ -24,9 +26,15 @@ export interface MeasureOptions {
   references: References;
   /** The arm of a point of another engine. */
   peers: ReadonlyMap<string, PeerTarget>;
+  /** How the model reads the text. */
+  reader: TextReader;
   reporter: Reporter;
   signal?: AbortSignal | undefined;
 }
+
+/** Another engine hands out its probabilities a map at a time, which takes about 60 ms for 49,152 tokens. */
+const peerPositions = 1024;
+const patienceMs = 2_000;
 
 interface Session extends MeasureOptions {
   /** The dense model of the sweep's precision, which takes its turn with every point. */
@@ -129,17 +137,25 @@ async function measureQuality(arm: ArmProcess, point: PlannedPoint, session: Ses
 }
 
 async function measurePeer(point: PlannedPoint, target: PeerTarget, session: Session): Promise<SweepPoint> {
-  const { reporter, dense, settings } = session;
+  const { reporter, dense, settings, text, positions, references } = session;
   reporter.stage(`Settings of ${point.name}`);
-  const options = { ...session, prompts: dense.report.promptTokens, maxNewTokens: settings.maxNewTokens };
+  const maxNewTokens = Math.max(settings.maxNewTokens, windowTokensOf(session.reader, { text, maxTokens: positions }));
+  const options = { ...session, prompts: dense.report.promptTokens, maxNewTokens };
   const { arm, record } = await openPeer(target, options);
   try {
     const time = await measureTime(arm, session);
+    reporter.stage(`Quality of ${point.name}`);
+    const windows = windowsFor(session.reader, { text, positions: Math.min(positions, peerPositions) });
+    const { vocabularySize } = session.reader.graph.config;
+    const onProgress = ({ fraction }: { fraction: number }) => reporter.progress(fraction);
+    const input = { windows, file: references.float32, vocabularySize };
+    const near = await arm.call('comparePeer', input, { onProgress, timeoutMs: peerPositions * patienceMs });
     const { package: from, version, quantization, file, setting } = record;
     return {
       ...point,
       ...{ package: from, version, quantization, file, setting: setting.name, time },
-      qualityMissing: 'only its time is measured: the engine hands out no logits',
+      perplexity: bootstrapped(near.losses, settings.seed, Math.exp),
+      toFloat32: distanceOf(near, settings.seed),
     };
   } finally {
     await arm.stop();

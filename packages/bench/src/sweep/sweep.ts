@@ -1,7 +1,15 @@
 import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { basename } from 'node:path';
-import { buildGraph, type Checkpoint, type Graph, LlmoptError, openCheckpoint, resolveModel } from '@llmopt/core';
+import {
+  buildGraph,
+  type Checkpoint,
+  type Graph,
+  LlmoptError,
+  openCheckpoint,
+  resolveModel,
+  tokenizerFrom,
+} from '@llmopt/core';
 import type { SweepResult } from '@llmopt/schema';
 import type { BenchmarkControl } from '../benchmark.ts';
 import { modelName } from '../modelName.ts';
@@ -135,7 +143,8 @@ export async function runSweep(options: SweepOptions = {}, control: BenchmarkCon
         const logitsBytes = files * positions * subject.graph.config.vocabularySize * 4;
         await using references = await openReferences(settings.output, logitsBytes);
         const targets = new Map(peers.map(({ point, target }) => [point.name, target]));
-        const measure = { settings, model: subject.file, text, references, peers: targets, reporter, signal };
+        const reader = { tokenizer: await tokenizerFrom(checkpoint), graph: subject.graph };
+        const measure = { settings, model: subject.file, text, reader, references, peers: targets, reporter, signal };
         await measurePoints(todo, measure, (point) => store.add(point));
       }
       ({ result } = store);

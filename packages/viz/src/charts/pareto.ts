@@ -37,31 +37,38 @@ function timeOf({ points, baseline }: SweepResult): (point: SweepPoint) => Along
   };
 }
 
+const count = (value: number) => value.toLocaleString('en-US');
+
+const positionsOf = ({ points }: SweepResult) =>
+  Math.max(0, ...points.map(({ toFloat32 }) => toFloat32?.klDivergence.n ?? 0));
+
 function markedPoints(result: SweepResult, along: (point: SweepPoint) => Along | undefined): Marked[] {
+  const most = positionsOf(result);
   return result.points.flatMap((point) => {
     const x = along(point);
-    if (!x) return [];
-    const { klDivergence } = point.toFloat32 ?? {};
-    const [low, high] = klDivergence?.ci95 ?? [klDivergence?.mean, klDivergence?.mean];
+    if (!x || !point.toFloat32) return [];
+    const { mean, ci95, n } = point.toFloat32.klDivergence;
+    const [low, high] = ci95 ?? [mean, mean];
     return [
       {
-        name: point.name,
+        // Another engine may be compared at fewer positions.
+        name: n < most ? `${point.name}, ${count(n)} positions` : point.name,
         line: point.kind === 'larosa' ? point.method : undefined,
         x,
-        y: klDivergence && { value: klDivergence.mean, low: low as number, high: high as number },
+        y: { value: mean, low, high },
       },
     ];
   });
 }
 
-function provenance({ incomplete, model, settings, system, createdAt, points }: SweepResult): string[] {
+function provenance(result: SweepResult): string[] {
+  const { incomplete, model, settings, system, createdAt } = result;
   const { threads, precision } = settings;
-  const positions = Math.max(0, ...points.map(({ toFloat32 }) => toFloat32?.klDivergence.n ?? 0));
   return [
     ...(incomplete ? ['INCOMPLETE: the sweep was interrupted; what is shown was measured before'] : []),
     `${model.name} (${model.quantization}) · wasm ${precision}, ${threads} ${threads === 1 ? 'thread' : 'threads'}`,
     `${system.cpu}, ${system.cores} cores · Node ${system.node} · ${createdAt.slice(0, 10)}`,
-    `KL to the dense float32 model over ${positions.toLocaleString('en-US')} positions; whiskers are 95 % intervals`,
+    `KL to the dense float32 model over ${count(positionsOf(result))} positions; whiskers are 95 % intervals`,
   ];
 }
 
