@@ -9,6 +9,7 @@ import {
   type Plugin,
 } from '@llmopt/core';
 import { checkBudget, defaultCoefficients, keptChannels, type Site } from './budget.ts';
+import { checkKnown } from './knownOptions.ts';
 import { sparsifyDefinition } from './sparsify.ts';
 
 export interface LarosaOptions {
@@ -24,6 +25,7 @@ export interface LarosaOptions {
  * @throws LLMOPT_OPTION_INVALID
  */
 export function larosa(options: LarosaOptions): Plugin {
+  checkKnown(options);
   const coefficients = { ...defaultCoefficients, ...options.coefficients };
   const { sparsity } = options;
   checkBudget(sparsity, coefficients);
