@@ -277,7 +277,7 @@ describe('llmopt-bench', () => {
       SweepPoint,
       SweepPoint,
     ];
-    expect(float32.toFloat32).toMatchObject({ klDivergence: { mean: 0, n: 99 }, topTokenAgreement: { mean: 1 } });
+    expect(float32.toFloat32).toMatchObject({ klDivergence: { mean: 0, n: 100 }, topTokenAgreement: { mean: 1 } });
     expect(int8.toFloat32?.klDivergence.mean).toBeGreaterThan(0);
     expect(int8.toFloat32?.klDivergence.mean).toBeLessThan(half.toFloat32?.klDivergence.mean as number);
     expect(half.toDense?.klDivergence.mean).toBeGreaterThan(0);
@@ -312,7 +312,7 @@ describe('llmopt-bench', () => {
     const peer = points.at(-1);
     expect(peer).toMatchObject({ kind: 'peer', name: 'node-llama-cpp Q8_0', file: 'q8.gguf' });
     // The same weights, with activations in int8: far closer than half of the channels.
-    expect(peer?.toFloat32?.klDivergence.n).toBe(99);
+    expect(peer?.toFloat32?.klDivergence.n).toBe(100);
     expect(peer?.toFloat32?.klDivergence.mean).toBeLessThan(0.05);
     expect(peer?.toFloat32?.topTokenAgreement.mean).toBeGreaterThan(0.8);
   }, 120_000);
