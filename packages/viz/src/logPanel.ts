@@ -13,6 +13,8 @@ export interface Along {
 export interface Marked {
   name: string;
   line: string | undefined;
+  /** Where the name of a lone point stands: two whose divergences are alike keep clear of each other. */
+  side: 'above' | 'below';
   x: Along;
   y: Along;
 }
@@ -52,7 +54,7 @@ function extent(values: readonly number[]): [low: number, high: number] {
 
 /** Where the point of a panel is drawn, and what is written beside it. */
 function rowsOf(points: readonly Marked[], [left, right]: [number, number], floor: number, unit: string) {
-  return points.map(({ name, line, x, y }) => {
+  return points.map(({ name, line, side, x, y }) => {
     const isBeyond = x.value > right;
     const said = [...(y.value === 0 ? ['KL 0'] : []), ...(isBeyond ? [`at ${formatNumber(x.value)} ${unit} →`] : [])];
     const inside = (value: number) => Math.min(value, right);
@@ -66,6 +68,8 @@ function rowsOf(points: readonly Marked[], [left, right]: [number, number], floo
       y: above(y.value),
       yLow: above(y.low),
       yHigh: above(y.high),
+      // The lower edge has nothing below it.
+      dy: side === 'below' && y.value > 0 ? 14 : -10,
       // To the side where there is room.
       align: Math.log(inside(x.value) / left) > Math.log(right / left) / 2 ? 'right' : 'left',
     };
@@ -102,11 +106,18 @@ export function logPanel({ title, subtitle, unit, points, methods, colors, shape
   });
   const rows = rowsOf(points, [left, right], floor, unit.short);
   const alone = rows.filter(({ line }) => line === undefined);
-  const named = (align: string, dx: number): Panel => ({
-    data: { values: alone.filter((row) => row.align === align) },
-    mark: { type: 'text', align, dx, dy: -10, fontSize: 12, color: ink },
-    encoding: { x: x('x'), y: y('y'), text: { field: 'name' } },
-  });
+  const named = [
+    { align: 'left', dx: 8 },
+    { align: 'right', dx: -8 },
+  ].flatMap(({ align, dx }) =>
+    [14, -10].map(
+      (dy): Panel => ({
+        data: { values: alone.filter((row) => row.align === align && row.dy === dy) },
+        mark: { type: 'text', align, dx, dy, fontSize: 12, color: ink },
+        encoding: { x: x('x'), y: y('y'), text: { field: 'name' } },
+      }),
+    ),
+  );
   const scaled = (range: readonly string[]) => ({
     field: 'line',
     type: 'nominal',
@@ -153,8 +164,7 @@ export function logPanel({ title, subtitle, unit, points, methods, colors, shape
           },
         ],
       },
-      named('left', 8),
-      named('right', -8),
+      ...named,
     ],
   };
 }

@@ -109,7 +109,8 @@ export function createHandlers(open: OpenArm): Handlers<Exclude<ArmCall, 'loadPe
 
     async writeLogits(input, report) {
       const onProgress = (fraction: number) => report({ stage: 'quality', fraction });
-      return { positions: await writeLogits(loadedPipeline(), { ...input, onProgress }) };
+      const losses = await writeLogits(loadedPipeline(), { ...input, onProgress });
+      return { positions: losses.length, losses };
     },
 
     compareLogits(input, report) {

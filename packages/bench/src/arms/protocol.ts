@@ -78,8 +78,8 @@ export interface ArmCalls {
     input: { baseline: ArmSpec; optimized: ArmSpec; text: string; maxTokens: number; seed: number };
     output: QualityReport;
   };
-  /** Write down the loaded model's logits. */
-  writeLogits: { input: PositionsInput; output: { positions: number } };
+  /** Write down the loaded model's logits; `losses` are its negative log-likelihoods, one per position. */
+  writeLogits: { input: PositionsInput; output: { positions: number; losses: number[] } };
   /** Compare the loaded model's logits with those that other arms wrote, position by position: one answer per file. */
   compareLogits: { input: Omit<PositionsInput, 'file'> & { files: readonly string[] }; output: Divergences[] };
 }

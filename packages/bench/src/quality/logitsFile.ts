@@ -1,6 +1,6 @@
 import { open } from 'node:fs/promises';
 import { LlmoptError, type Pipeline } from '@llmopt/core';
-import { compareRows } from './compareRows.ts';
+import { compareRows, lossOf } from './compareRows.ts';
 import { addScore, type Divergences, noDivergences } from './divergences.ts';
 import { type LogitsReader, openLogits } from './logitsReader.ts';
 import { type TextReader, walk, windowsOf } from './walk.ts';
@@ -24,22 +24,22 @@ const bytesOf = ({ buffer, byteOffset, byteLength }: Float32Array) => new Uint8A
 
 /**
  * Writes a model's logits at the first positions of a text down, so that models that do not fit in one process can be compared.
- * Returns how many positions there are.
+ * Returns the negative log-likelihood of the text's token at each position, in nats.
  * @throws LLMOPT_OPTION_INVALID for a text without two tokens, and what `forward` and writing throw
  */
-export async function writeLogits(pipeline: Pipeline, options: PositionsOptions): Promise<number> {
+export async function writeLogits(pipeline: Pipeline, options: PositionsOptions): Promise<number[]> {
   const { file, onProgress = () => {} } = options;
   await using handle = await open(file, 'w');
-  let count = 0;
+  const losses: number[] = [];
   await walk([pipeline], {
     windows: windowsFor(pipeline, options),
-    async onRow([row]) {
+    async onRow([row], target) {
       await handle.writeFile(bytesOf(row as Float32Array));
-      count++;
+      losses.push(lossOf(row as Float32Array, target));
     },
     onProgress,
   });
-  return count;
+  return losses;
 }
 
 /**

@@ -93,6 +93,6 @@ export function windowsOf(pipeline: TextReader, options: TextOptions): Window[] 
   );
 }
 
-export function windowTokensOf(pipeline: TextReader, options: TextOptions): number {
+export function windowTokensOf(pipeline: TextReader, options: Pick<TextOptions, 'windowTokens'> = {}): number {
   return Math.min(options.windowTokens ?? 512, pipeline.graph.config.contextLength);
 }

@@ -39,7 +39,8 @@ const patienceMs = 2_000;
 interface Session extends MeasureOptions {
   /** The dense model of the sweep's precision, which takes its turn with every point. */
   dense: { arm: ArmProcess; report: LoadReport };
-  positions: number;
+  /** Negative log-likelihoods under the dense float32 model, a position each. */
+  float32Losses: number[];
 }
 
 function specOf(
@@ -54,33 +55,34 @@ function specOf(
 const open = (options: MeasureOptions, spec: ArmSpec) =>
   loadArm(spec, { ...options, ...options.settings, signal: options.signal });
 
-async function writeLogits(arm: ArmProcess, file: string, options: MeasureOptions): Promise<number> {
+async function writeLogits(arm: ArmProcess, file: string, options: MeasureOptions): Promise<number[]> {
   const { settings, text, reporter } = options;
   reporter.stage(`Logits of ${arm.name}`);
   const onProgress = ({ fraction }: { fraction: number }) => reporter.progress(fraction);
-  return (await arm.call('writeLogits', { text, positions: settings.qualityTokens, file }, { onProgress })).positions;
+  return (await arm.call('writeLogits', { text, positions: settings.qualityTokens, file }, { onProgress })).losses;
 }
 
 /** Writes down what points are compared with. Leaves the dense model loaded. */
 async function openSession(options: MeasureOptions): Promise<Session> {
   const { settings, references, reporter } = options;
-  const { precision } = settings;
-  const name = `dense ${precision}`;
-  if (precision !== 'float32') {
-    const spec = specOf(options, { name: 'dense float32', precision: 'float32' });
-    reporter.stage(`Loading ${spec.name}`);
-    const { arm } = await open(options, spec);
+  const load = (precision: Precision) => {
+    const name = `dense ${precision}`;
+    reporter.stage(`Loading ${name}`);
+    return open(options, specOf(options, { name, precision }));
+  };
+  let float32Losses: number[] | undefined;
+  if (settings.precision !== 'float32') {
+    const { arm } = await load('float32');
     try {
-      await writeLogits(arm, references.float32, options);
+      float32Losses = await writeLogits(arm, references.float32, options);
     } finally {
       await arm.stop();
     }
   }
-  reporter.stage(`Loading ${name}`);
-  const dense = await open(options, specOf(options, { name, precision }));
+  const dense = await load(settings.precision);
   try {
-    const file = precision === 'float32' ? references.float32 : references.dense;
-    return { ...options, dense, positions: await writeLogits(dense.arm, file, options) };
+    const losses = await writeLogits(dense.arm, float32Losses ? references.dense : references.float32, options);
+    return { ...options, dense, float32Losses: float32Losses ?? losses };
   } catch (error) {
     await dense.arm.stop();
     throw error;
@@ -120,32 +122,40 @@ function distanceOf({ divergences, agreements, losses, expectedLosses }: Diverge
   };
 }
 
+const qualityOf = (near: Divergences, seed: number) => ({
+  perplexity: bootstrapped(near.losses, seed, Math.exp),
+  toFloat32: distanceOf(near, seed),
+});
+
 async function measureQuality(arm: ArmProcess, point: PlannedPoint, session: Session) {
-  const { text, positions, references, reporter, settings } = session;
+  const { text, float32Losses: losses, references, reporter, settings } = session;
   const { precision, seed } = settings;
+  if (point.kind === 'dense' && point.precision === 'float32') {
+    const [divergences, agreements] = [0, 1].map((value) => losses.map(() => value)) as [number[], number[]];
+    return qualityOf({ divergences, agreements, losses, expectedLosses: losses }, seed);
+  }
   const files = [references.float32];
   if (point.kind === 'larosa' && precision !== 'float32') files.push(references.dense);
   reporter.stage(`Quality of ${arm.name}`);
   const onProgress = ({ fraction }: { fraction: number }) => reporter.progress(fraction);
-  const [toFloat32, toDense] = await arm.call('compareLogits', { text, positions, files }, { onProgress });
-  const near = toFloat32 as Divergences;
+  const input = { text, positions: losses.length, files };
+  const [toFloat32, toDense] = await arm.call('compareLogits', input, { onProgress });
   return {
-    perplexity: bootstrapped(near.losses, seed, Math.exp),
-    toFloat32: distanceOf(near, seed),
+    ...qualityOf(toFloat32 as Divergences, seed),
     ...(toDense && { toDense: distanceOf(toDense, seed) }),
   };
 }
 
 async function measurePeer(point: PlannedPoint, target: PeerTarget, session: Session): Promise<SweepPoint> {
-  const { reporter, dense, settings, text, positions, references } = session;
+  const { reporter, dense, settings, text, float32Losses, references } = session;
   reporter.stage(`Settings of ${point.name}`);
-  const maxNewTokens = Math.max(settings.maxNewTokens, windowTokensOf(session.reader, { text, maxTokens: positions }));
+  const maxNewTokens = Math.max(settings.maxNewTokens, windowTokensOf(session.reader));
   const options = { ...session, prompts: dense.report.promptTokens, maxNewTokens };
   const { arm, record } = await openPeer(target, options);
   try {
     const time = await measureTime(arm, session);
     reporter.stage(`Quality of ${point.name}`);
-    const windows = windowsFor(session.reader, { text, positions: Math.min(positions, peerPositions) });
+    const windows = windowsFor(session.reader, { text, positions: Math.min(float32Losses.length, peerPositions) });
     const { vocabularySize } = session.reader.graph.config;
     const onProgress = ({ fraction }: { fraction: number }) => reporter.progress(fraction);
     const input = { windows, file: references.float32, vocabularySize };
@@ -154,8 +164,7 @@ async function measurePeer(point: PlannedPoint, target: PeerTarget, session: Ses
     return {
       ...point,
       ...{ package: from, version, quantization, file, setting: setting.name, time },
-      perplexity: bootstrapped(near.losses, settings.seed, Math.exp),
-      toFloat32: distanceOf(near, settings.seed),
+      ...qualityOf(near, settings.seed),
     };
   } finally {
     await arm.stop();

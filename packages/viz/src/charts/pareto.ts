@@ -22,18 +22,18 @@ const bytesOf = ({ weightBytesPerToken }: SweepPoint): Along => {
 };
 
 /**
- * Milliseconds per token. The machine drifts between two points, but not within a pair: so it is the baseline's time over the speed-up of
+ * Milliseconds per token. The machine drifts between two points, but not within a pair: so it is the baseline's median time over the speed-up of
  * the pairs.
  */
 function timeOf({ points, baseline }: SweepResult): (point: SweepPoint) => Along | undefined {
   const dense = points.find(({ name }) => name === baseline)?.time?.timePerOutputTokenMs;
   return ({ name, time }) => {
     if (!dense || !time) return undefined;
-    if (name === baseline) return { value: dense.mean, low: dense.mean, high: dense.mean };
+    if (name === baseline) return { value: dense.median, low: dense.median, high: dense.median };
     if (!time.decodeSpeedup) return undefined;
     const { mean, ci95 } = time.decodeSpeedup;
     const [low, high] = ci95 ?? [mean, mean];
-    return { value: dense.mean / mean, low: dense.mean / high, high: dense.mean / low };
+    return { value: dense.median / mean, low: dense.median / high, high: dense.median / low };
   };
 }
 
@@ -44,7 +44,7 @@ const positionsOf = ({ points }: SweepResult) =>
 
 function markedPoints(result: SweepResult, along: (point: SweepPoint) => Along | undefined): Marked[] {
   const most = positionsOf(result);
-  return result.points.flatMap((point) => {
+  return result.points.flatMap((point): Marked[] => {
     const x = along(point);
     if (!x || !point.toFloat32) return [];
     const { mean, ci95, n } = point.toFloat32.klDivergence;
@@ -54,6 +54,7 @@ function markedPoints(result: SweepResult, along: (point: SweepPoint) => Along |
         // Another engine may be compared at fewer positions.
         name: n < most ? `${point.name}, ${count(n)} positions` : point.name,
         line: point.kind === 'larosa' ? point.method : undefined,
+        side: point.kind === 'dense' ? 'below' : 'above',
         x,
         y: { value: mean, low, high },
       },
@@ -89,7 +90,7 @@ export function pareto(result: SweepResult): TopLevelSpec {
   });
   const time = logPanel({
     title: 'Divergence over time per token',
-    subtitle: `each paired with ${result.baseline}, and shown as its mean time over the paired speed-up`,
+    subtitle: `each paired with ${result.baseline}, and shown as its median time over the paired speed-up`,
     unit: { long: 'ms per token, logarithmic', short: 'ms' },
     points: markedPoints(result, timeOf(result)),
     ...scales,
