@@ -1,5 +1,6 @@
 import { definePlugin, LlmoptError, type Plugin } from '@llmopt/core';
 import { checkBudget, defaultCoefficients, keptChannels, type Site } from './budget.ts';
+import { checkKnown } from './knownOptions.ts';
 import type { Prefill, Score } from './selection/sparsify.ts';
 import { sparsifyGraph } from './selection/sparsifyGraph.ts';
 
@@ -23,6 +24,7 @@ export interface LarosaOptions {
  * @throws LLMOPT_OPTION_INVALID
  */
 export function larosa(options: LarosaOptions): Plugin {
+  checkKnown(options);
   const coefficients = { ...defaultCoefficients, ...options.coefficients };
   const { sparsity, score = 'magnitude', prefill = 'dense' } = options;
   checkBudget(sparsity, coefficients);
