@@ -2,7 +2,12 @@ import { LlmoptError } from '@llmopt/core';
 import type { LarosaOptions } from './larosa.ts';
 
 /** By its type, the list cannot miss one. */
-const known: Readonly<Record<keyof LarosaOptions, true>> = { sparsity: true, coefficients: true };
+const known: Readonly<Record<keyof LarosaOptions, true>> = {
+  sparsity: true,
+  coefficients: true,
+  score: true,
+  prefill: true,
+};
 
 /** Options may come from a command line: one that is not known must not pass for one that does nothing. @throws LLMOPT_OPTION_INVALID */
 export function checkKnown(options: object): void {
