@@ -4,7 +4,7 @@ import { formatFigure, formatNumber } from './format.ts';
 import { systemLine } from './resultTable.ts';
 import { speedVerdict } from './verdict.ts';
 
-const row = (point: SweepPoint) => {
+const row = (point: SweepPoint, withDense: boolean) => {
   const { name, sparsity, weightBytesPerToken, time, perplexity, toFloat32, toDense } = point;
   return [
     name,
@@ -15,13 +15,14 @@ const row = (point: SweepPoint) => {
     formatFigure(perplexity),
     formatFigure(toFloat32?.klDivergence),
     formatFigure(toFloat32?.topTokenAgreement, 100),
-    formatFigure(toDense?.klDivergence),
+    ...(withDense ? [formatFigure(toDense?.klDivergence)] : []),
   ];
 };
 
 /** A sweep as text: a row per point. */
 export function sweepReport(result: SweepResult): string {
   const { model, settings, system, points, baseline } = result;
+  const withDense = points.some(({ toDense }) => toDense !== undefined);
   const table = new Table({
     head: [
       'mean (95 % interval)',
@@ -32,12 +33,12 @@ export function sweepReport(result: SweepResult): string {
       'perplexity',
       'KL to float32',
       'same top token, %',
-      `KL to ${baseline}`,
+      ...(withDense ? [`KL to ${baseline}`] : []),
     ],
     colAligns: ['left', 'right', 'right', 'right', 'left', 'right', 'right', 'right', 'right'],
     style: { head: [], border: [], compact: true },
   });
-  for (const point of points) table.push(row(point));
+  for (const point of points) table.push(row(point, withDense));
   const threads = `${settings.threads} ${settings.threads === 1 ? 'thread' : 'threads'}`;
   const title = `${model.name} (${formatNumber(model.parameters / 1e6)} M parameters, ${model.quantization}), wasm ${settings.precision}, ${threads}`;
   const positions = Math.max(0, ...points.map(({ toFloat32 }) => toFloat32?.klDivergence.n ?? 0));

@@ -27,6 +27,7 @@ import { openStore } from './store.ts';
 /** A model's headers, which say all that a plan needs. */
 interface Subject {
   file: string;
+  format: Checkpoint['format'];
   graph: Graph;
   model: SweepResult['model'];
   checksum: string;
@@ -53,37 +54,26 @@ function quantizationOf({ tensors }: Checkpoint): string {
   return [...elements].reduce((most, entry) => (entry[1] > most[1] ? entry : most), ['', 0] as [string, number])[0];
 }
 
-async function openSubject(
-  settings: SweepSettings,
-  control: Required<Pick<BenchmarkControl, 'reporter'>> & BenchmarkControl,
-) {
-  const { reporter, signal } = control;
-  reporter.stage('Finding the model');
-  const onProgress = ({ stage, fraction }: { stage: string; fraction: number }) => reporter.progress(fraction, stage);
-  const file = await resolveModel(settings.model, { onProgress, signal });
-  const checkpoint = await openCheckpoint(file);
-  const graph = buildGraph(checkpoint);
-  const subject: Subject = {
+async function subjectOf(checkpoint: Checkpoint, file: string, { model }: SweepSettings): Promise<Subject> {
+  const { format, architecture, parameters } = checkpoint;
+  return {
     file,
-    graph,
+    format,
+    graph: buildGraph(checkpoint),
     model: {
-      name: modelName(settings.model),
-      architecture: checkpoint.architecture,
-      parameters: checkpoint.parameters,
-      file: basename(file),
-      quantization: quantizationOf(checkpoint),
+      ...{ name: modelName(model), architecture, parameters },
+      ...{ file: basename(file), quantization: quantizationOf(checkpoint) },
     },
     checksum: await checkpoint.checksum(),
     fileBytesPerToken: fileBytesPerToken(checkpoint),
   };
-  return { subject, checkpoint };
 }
 
 async function peerPoints(
-  { file, model, fileBytesPerToken }: Subject,
+  { file, format, model, fileBytesPerToken }: Subject,
   settings: SweepSettings,
 ): Promise<{ point: PlannedPoint; target: PeerTarget }[]> {
-  if (settings.peers.length > 0 && !file.endsWith('.gguf')) {
+  if (settings.peers.length > 0 && format !== 'gguf') {
     throw new LlmoptError(
       'LLMOPT_OPTION_INVALID',
       'node-llama-cpp needs a GGUF file, and this model is something else.',
@@ -125,9 +115,13 @@ export async function runSweep(options: SweepOptions = {}, control: BenchmarkCon
   await assertFileWritable(settings.output);
   if (settings.plots !== false) await assertFolderWritable(settings.plots);
   try {
-    const { subject, checkpoint } = await openSubject(settings, { reporter, signal });
+    reporter.stage('Finding the model');
+    const onProgress = ({ stage, fraction }: { stage: string; fraction: number }) => reporter.progress(fraction, stage);
+    const file = await resolveModel(settings.model, { onProgress, signal });
+    const checkpoint = await openCheckpoint(file);
     let result: SweepResult;
     try {
+      const subject = await subjectOf(checkpoint, file, settings);
       reporter.stage('Weight bytes of every point');
       const peers = await peerPoints(subject, settings);
       const own = await Promise.all((await planPoints(subject.graph, settings)).map(withCalibration));
