@@ -14,7 +14,7 @@ export interface LarosaOptions {
    * share the input.
    */
   score?: Score;
-  /** `dense` (default): the prompt is computed with all weights, at the speed of the model itself; `sparse`: like all other tokens. */
+  /** `dense` (default): the prompt is computed with all weights, as without larosa; `sparse`: like all other tokens. */
   prefill?: Prefill;
 }
 
