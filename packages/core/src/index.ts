@@ -30,6 +30,7 @@ export { type ErrorCode, type ErrorDetails, errorCatalogue, LlmoptError } from '
 export { checkGraph } from './graph/check.ts';
 export { describeGraph } from './graph/describe.ts';
 export { type Graph, type ModelConfig, mapOps, type Param, type ValueInfo, withParams } from './graph/graph.ts';
+export { channelLists, type WeightBytesOptions, weightBytesOfRows, weightBytesPerToken } from './graph/weightBytes.ts';
 export { contiguousKvCache } from './kv/contiguous.ts';
 export type { KvBytes, KvCache, KvCacheProvider, KvLayout } from './kv/kvCache.ts';
 export { defineOp, type OpDefinition, type ShapeContext } from './ops/define.ts';

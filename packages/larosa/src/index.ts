@@ -8,6 +8,8 @@ export {
   calibrate,
 } from './calibration/calibrate.ts';
 export type { Calibration, CalibrationSettings } from './calibration/calibration.ts';
-export { type LarosaOptions, larosa, sparsifyGraph } from './larosa.ts';
+export { type LarosaOptions, larosa } from './larosa.ts';
 export type { Rotation } from './rotation/plan.ts';
-export { type SparsifyAttributes, sparsifyDefinition } from './sparsify.ts';
+export { type Prefill, type Score, type SparsifyAttributes, sparsifyDefinition } from './selection/sparsify.ts';
+export { type Selection, type SparsifyOptions, sparsifyGraph } from './selection/sparsifyGraph.ts';
+export type { LayerSite } from './sites.ts';

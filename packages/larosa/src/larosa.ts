@@ -1,29 +1,29 @@
-import {
-  type CustomOp,
-  definePlugin,
-  type Graph,
-  type LinearOp,
-  LlmoptError,
-  mapOps,
-  type Op,
-  type Plugin,
-} from '@llmopt/core';
+import { definePlugin, LlmoptError, type Plugin } from '@llmopt/core';
 import { layerBudget } from './budget/layers.ts';
 import { checkBudget, defaultCoefficients, keptChannels, type Site } from './budget.ts';
 import { activationsIn } from './calibration/activations.ts';
 import { openCalibration } from './calibration/artefact.ts';
 import type { Calibration } from './calibration/calibration.ts';
 import { compensate } from './compensation/compensate.ts';
+import { checkKnown } from './knownOptions.ts';
 import { applyRotation, needsCalibration } from './rotation/apply.ts';
 import { forgetBases } from './rotation/basis.ts';
 import { checkRotation, type Rotation } from './rotation/plan.ts';
-import { sparsifyDefinition } from './sparsify.ts';
+import type { Prefill, Score } from './selection/sparsify.ts';
+import { sparsifyGraph } from './selection/sparsifyGraph.ts';
 
 export interface LarosaOptions {
   /** Share of the layers' weights that each token skips, from 0 (nothing changes) to below 1. */
   sparsity: number;
   /** How the sparsity is spread over the inputs of a layer. Default .8, 4/3, .8, 1.4. */
   coefficients?: Partial<Record<Site, number>>;
+  /**
+   * What makes a channel large: `magnitude` (default), or `weighted`: magnitude times the norm of the weights' column, over all projections that
+   * share the input.
+   */
+  score?: Score;
+  /** `dense` (default): the prompt is computed with all weights, as without larosa; `sparse`: like all other tokens. */
+  prefill?: Prefill;
   /**
    * `coefficients` (default): the same in every layer; `layers`: shares per layer and site, such that what is dropped changes the residual stream
    * least. Needs `calibration`.
@@ -48,19 +48,32 @@ export interface LarosaOptions {
  * @throws LLMOPT_OPTION_INVALID
  */
 export function larosa(options: LarosaOptions): Plugin {
+  checkKnown(options);
   const coefficients = { ...defaultCoefficients, ...options.coefficients };
-  const { sparsity } = options;
+  const { sparsity, score = 'magnitude', prefill = 'dense' } = options;
+  checkWord('score', score, ['magnitude', 'weighted']);
+  checkWord('prefill', prefill, ['dense', 'sparse']);
   const { budget = 'coefficients', rotation = 'none', values = false, compensation = false, calibration } = options;
   checkBudget(sparsity, coefficients);
   checkRotation(rotation);
+  checkWord('budget', budget, ['coefficients', 'layers']);
   const needs = { rotation: rotation !== 'none', values, compensation, 'budget: layers': budget === 'layers' };
   for (const [option, used] of Object.entries(needs)) if (used && !calibration) throw needsCalibration(option);
+  if (compensation && prefill === 'dense') {
+    throw new LlmoptError(
+      'LLMOPT_OPTION_INVALID',
+      'larosa: compensation makes up for channels that prompts do not drop.',
+      {
+        hint: "Give prefill: 'sparse' with it.",
+      },
+    );
+  }
   let skippedWeightShare = 0;
   return definePlugin({
     name: 'larosa',
     version: '0.1',
     options: {
-      ...{ sparsity, coefficients, budget, rotation, values, compensation },
+      ...{ sparsity, coefficients, score, prefill, budget, rotation, values, compensation },
       calibration: typeof calibration === 'string' ? calibration : calibration?.checksum,
     },
     fidelity: sparsity === 0 ? 'exact' : 'approximate',
@@ -72,8 +85,11 @@ export function larosa(options: LarosaOptions): Plugin {
       const calibrated = typeof calibration === 'string' ? await openCalibration(calibration, graph) : calibration;
       const { graph: rotated, bases } = applyRotation(graph, { rotation, values }, calibrated);
       const perLayer = budget === 'layers' ? layerBudget(graph, await calibrated!.costs(), sparsity) : undefined;
-      const { rewritten, skipped, total } = sparsifyGraph(rotated, (site, width, layer) =>
-        perLayer ? perLayer(layer, site) : keptChannels(width, sparsity, coefficients[site]),
+      const { rewritten, skipped, total } = sparsifyGraph(
+        rotated,
+        (site, width, { layer }) =>
+          perLayer ? perLayer(layer, site) : keptChannels(width, sparsity, coefficients[site]),
+        { score, prefill },
       );
       skippedWeightShare = skipped / total;
       if (!compensation) return rewritten;
@@ -86,63 +102,10 @@ export function larosa(options: LarosaOptions): Plugin {
   });
 }
 
-/** Puts a sparsify op in front of the projections of each layer; those that share an input share the list. */
-export function sparsifyGraph(graph: Graph, keep: (site: Site, width: number, layer: number) => number) {
-  const producers = new Map<string, Op>(
-    graph.ops.flatMap((op) => Object.values<string>(op.outputs).map((name) => [name, op] as const)),
-  );
-  const lists = new Map<string, string>();
-  let skipped = 0;
-  let total = 0;
-  const rewritten = mapOps(graph, (op) => {
-    if (op.kind !== 'linear' || op.layer === undefined || op.inputs.channels !== undefined) return op;
-    const { input } = op.inputs;
-    const [outputs, width] = graph.params.get(op.params.weight)!.shape as [number, number];
-    const kept = keep(siteOf(op, producers, graph), width, op.layer);
-    total += outputs * width;
-    skipped += outputs * (width - kept);
-    const known = lists.get(input);
-    const channels = known ?? `${input}.channels`;
-    const linear: LinearOp = { ...op, inputs: { ...op.inputs, channels } };
-    if (known) return linear;
-    lists.set(input, channels);
-    const sparsify: CustomOp = {
-      kind: 'larosa.sparsify',
-      layer: op.layer,
-      inputs: { input },
-      outputs: { channels },
-      params: {},
-      attributes: { keep: kept },
-      definition: sparsifyDefinition,
-    };
-    return [sparsify, linear];
-  });
-  if (total === 0) {
-    throw new LlmoptError('LLMOPT_GRAPH_INVALID', 'larosa found no projections in the layers of this model.', {
-      hint: 'It works on architectures whose layers are made of linear ops.',
-    });
-  }
-  return { rewritten, skipped, total };
-}
-
-/** Which of the four inputs a projection reads: told by what made the input and where the output goes, not by names. */
-function siteOf(op: LinearOp, producers: ReadonlyMap<string, Op>, graph: Graph): Site {
-  const producer = producers.get(op.inputs.input)?.kind;
-  if (producer === 'attention') return 'attentionOutput';
-  if (producer === 'gatedAct' || producer === 'act') return 'ffnMiddle';
-  return feedsAttention(op.inputs.input, graph) ? 'attentionInput' : 'ffnInput';
-}
-
-/** Whether a projection of this value ends in attention, directly or through rope. */
-function feedsAttention(input: string, graph: Graph): boolean {
-  const projected = new Set(
-    graph.ops
-      .filter((op) => op.kind === 'linear' && op.inputs.input === input)
-      .map((op) => (op as LinearOp).outputs.output),
-  );
-  for (const op of graph.ops)
-    if (op.kind === 'rope' && projected.has(op.inputs.input)) projected.add(op.outputs.output);
-  return graph.ops.some(
-    (op) => op.kind === 'attention' && Object.values(op.inputs).some((name) => projected.has(name)),
+function checkWord(option: string, word: string, allowed: readonly string[]): void {
+  if (allowed.includes(word)) return;
+  throw new LlmoptError(
+    'LLMOPT_OPTION_INVALID',
+    `larosa: ${option} is "${word}"; ${allowed.join(' and ')} are allowed.`,
   );
 }

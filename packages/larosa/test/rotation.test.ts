@@ -83,7 +83,10 @@ it('SmolLM2-135M: at the same K, axes of a calibration lose least, random ones m
         layer: divergence(dense, await run(larosa({ sparsity, rotation: 'layer', calibration }))),
         groups: divergence(dense, await run(larosa({ sparsity, rotation: 6, calibration }))),
         both: divergence(dense, await run(larosa({ sparsity, rotation: 'shared', values: true, calibration }))),
-        compensated: divergence(dense, await run(larosa({ sparsity, values: true, compensation: true, calibration }))),
+        compensated: divergence(
+          dense,
+          await run(larosa({ sparsity, values: true, compensation: true, prefill: 'sparse', calibration })),
+        ),
       }),
     };
     console.log(`mean KL at sparsity ${sparsity}: ${JSON.stringify(figures)}`);

@@ -4,6 +4,7 @@ import { stringAt } from '../strings/stringList.ts';
 import { createBpe } from './bpe/index.ts';
 import { tokenBytes } from './bytes.ts';
 import { type ChatPiece, createChatTemplate } from './chat.ts';
+import { alternatives } from './specialPattern.ts';
 import type { StreamDecoder, Tokenizer } from './tokenizer.ts';
 import { invalidVocabulary, type Vocabulary } from './vocabulary.ts';
 
@@ -103,14 +104,6 @@ export function createTokenizer(vocabulary: Vocabulary): Tokenizer {
         .join(''),
     encodeChat: (messages, options = {}) => encodePieces(chat.render(messages, options.addGenerationPrompt ?? true)),
   };
-}
-
-/** Longest first, so that a token that begins another does not hide it. */
-function alternatives(texts: string[]): string {
-  return texts
-    .sort((a, b) => b.length - a.length)
-    .map((text) => text.replace(/[\\^$.*+?()[\]{}|/-]/g, '\\$&'))
-    .join('|');
 }
 
 function stopTokensOf({ eosToken, eotToken }: Vocabulary, special: ReadonlyMap<string, number>): ReadonlySet<number> {

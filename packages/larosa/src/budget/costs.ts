@@ -1,7 +1,7 @@
 import { definitionOf, type Graph, type Op, type ReferenceContext } from '@llmopt/core';
 import { product, transposed } from '../linearAlgebra/product.ts';
+import { topK } from '../selection/choose.ts';
 import { type LayerSite, layerSites } from '../sites.ts';
-import { topK } from '../sparsify.ts';
 
 /** Shares of a site's inputs that are dropped to see what it costs. */
 export const costShares = [0.25, 0.5, 0.75] as const;
@@ -93,7 +93,7 @@ function pointwise(op: Op, values: Values, rows: number): Float32Array {
   const out = new Float32Array(values.get(Object.values(names)[0]!)!.length);
   const numbers = Int32Array.from({ length: rows }, (_, row) => row);
   const context: ReferenceContext = {
-    batch: { tokens: numbers, slots: numbers, positions: numbers, logitRows: numbers },
+    batch: { tokens: numbers, slots: numbers, positions: numbers, prompt: numbers, logitRows: numbers },
     float: (role) => (role in names ? values.get(names[role]!)! : out),
     channels: () => [],
     width: () => out.length / rows,

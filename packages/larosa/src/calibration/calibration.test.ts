@@ -224,7 +224,7 @@ describe('larosa with a calibration', () => {
   it.each([
     { rotation: 'layer' as const },
     { rotation: 'shared' as const, values: true },
-    { rotation: 1, values: true, compensation: true },
+    { rotation: 1, values: true, compensation: true, prefill: 'sparse' as const },
   ])('changes nothing without sparsity: %o', async (more) => {
     const run = async (plugins: ReturnType<typeof larosa>[]) => {
       const backend = wasm({ threads: 2, precision: 'float32' });
@@ -239,9 +239,12 @@ describe('larosa with a calibration', () => {
     expect(Math.max(...dense.map((x, i) => Math.abs(x - rotated[i]!))) / largest).toBeLessThan(1e-4);
   });
 
-  it.each([{ rotation: 'layer' as const }, { values: true }, { compensation: true }])('needs it: %o', (more) => {
-    expect(() => larosa({ sparsity: 0.4, ...more })).toThrow(/needs a calibration/);
-  });
+  it.each([{ rotation: 'layer' as const }, { values: true }, { compensation: true, prefill: 'sparse' as const }])(
+    'needs it: %o',
+    (more) => {
+      expect(() => larosa({ sparsity: 0.4, ...more })).toThrow(/needs a calibration/);
+    },
+  );
 
   it('refuses another rotation than there is', () => {
     expect(() => larosa({ sparsity: 0.4, rotation: 0, calibration: artefact })).toThrow(/rotation is 0/);
@@ -263,7 +266,8 @@ describe('larosa with a calibration', () => {
       code: 'LLMOPT_PLAN',
       message: expect.stringMatching(/layerNorm of layer 0 .*takes the mean off/),
     });
-    const rewritten = await larosa({ sparsity: 0.4, values: true, compensation: true, calibration }).graph!(graph);
+    const rewritten = await larosa({ sparsity: 0.4, values: true, compensation: true, prefill: 'sparse', calibration })
+      .graph!(graph);
     expect(checkGraph(rewritten).size).toBeGreaterThan(checkGraph(graph).size);
     await close();
   });

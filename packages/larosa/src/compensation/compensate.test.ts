@@ -1,9 +1,9 @@
 import { expect, it } from 'vitest';
 import { randomGraph } from '../../../core/test/backends.ts';
-import { sparsifyGraph } from '../larosa.ts';
 import { product } from '../linearAlgebra/product.ts';
+import { topK } from '../selection/choose.ts';
+import { sparsifyGraph } from '../selection/sparsifyGraph.ts';
 import { layerSites } from '../sites.ts';
-import { topK } from '../sparsify.ts';
 import { compensate, shrunkenMean } from './compensate.ts';
 
 const samples = 50;

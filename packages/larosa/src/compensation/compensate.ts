@@ -70,7 +70,7 @@ export async function chosen(
   const positions = Int32Array.from({ length: count }, (_, row) => row);
   const zeros = new Int32Array(count);
   const context: ReferenceContext = {
-    batch: { tokens: zeros, slots: zeros, positions, logitRows: positions },
+    batch: { tokens: zeros, slots: zeros, positions, prompt: zeros, logitRows: positions },
     float: () => rows,
     channels: () => lists,
     width: () => width,

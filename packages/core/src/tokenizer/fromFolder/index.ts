@@ -1,6 +1,7 @@
 import type { Checkpoint } from '../../checkpoint/checkpoint.ts';
 import { LlmoptError } from '../../errors.ts';
 import { type ChatPiece, createChatTemplate } from '../chat.ts';
+import { alternatives } from '../specialPattern.ts';
 import type { StreamDecoder, Tokenizer } from '../tokenizer.ts';
 import { createTokenDecoder } from './decoder.ts';
 import { createPlainEncoder } from './encoder.ts';
@@ -154,12 +155,4 @@ function splitSpecial(pieces: readonly ChatPiece[], special: ReadonlyMap<string,
     }
   }
   return parts;
-}
-
-/** Longest first, so that a token that begins another does not hide it. */
-function alternatives(texts: string[]): string {
-  return texts
-    .sort((a, b) => b.length - a.length)
-    .map((text) => text.replace(/[\\^$.*+?()[\]{}|/-]/g, '\\$&'))
-    .join('|');
 }
