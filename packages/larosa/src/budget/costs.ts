@@ -15,16 +15,23 @@ export interface SampledSite {
   readonly rows: Float32Array;
   /** How large the residual stream is in these rows. */
   readonly residualRms: Float32Array;
+  /** What attention made in these rows: how much smaller than the values it is, since it averages them. */
+  readonly attended?: Float32Array | undefined;
 }
 
 /**
- * What dropping inputs of one site does to the residual stream: the mean, over rows, of the squared length of what is changed by the square
- * of the stream's own, for each of `costShares`. Followed from the site to where its layer adds to the stream; attention is taken for a token
- * that sees itself only.
+ * What dropping inputs of one site does to the residual stream: how much c is changed of the square of its length, as the mean of
+ * c / (1 + c) over rows, for each of `costShares`. Followed from the site to where its layer adds to the stream; attention is taken for a token that
+ * sees itself only, and as small as it is.
  */
-export async function siteCosts(graph: Graph, { site, rows, residualRms }: SampledSite): Promise<readonly number[]> {
+export async function siteCosts(
+  graph: Graph,
+  { site, rows, residualRms, attended }: SampledSite,
+): Promise<readonly number[]> {
   const { width } = site;
-  const dense = await addedBy(graph, site, rows);
+  let scale: number | undefined;
+  const scaleOf = (values: Float32Array) => (scale ??= attended ? Math.sqrt(energy(attended) / energy(values)) : 1);
+  const dense = await addedBy(graph, site, rows, scaleOf);
   const costs: number[] = [];
   for (const share of costShares) {
     const keep = Math.max(1, Math.round(width * (1 - share)));
@@ -32,22 +39,28 @@ export async function siteCosts(graph: Graph, { site, rows, residualRms }: Sampl
     for (let at = 0; at < rows.length; at += width) {
       for (const channel of topK(rows.subarray(at, at + width), keep)) sparse[at + channel] = rows[at + channel]!;
     }
-    const changed = await addedBy(graph, site, sparse);
+    const changed = await addedBy(graph, site, sparse, scaleOf);
     const across = graph.config.width;
-    let cost = 0;
+    const changes = new Float64Array(residualRms.length);
     for (const [name, expected] of dense) {
       const actual = changed.get(name)!;
       for (let i = 0; i < expected.length; i++) {
-        cost += (actual[i]! - expected[i]!) ** 2 / (across * residualRms[Math.floor(i / across)]! ** 2);
+        const row = Math.floor(i / across);
+        changes[row]! += (actual[i]! - expected[i]!) ** 2 / (across * residualRms[row]! ** 2);
       }
     }
-    costs.push(cost / residualRms.length);
+    costs.push(changes.reduce((sum, change) => sum + change / (1 + change), 0) / changes.length);
   }
   return costs;
 }
 
 /** What a layer adds to the residual stream, of that which depends on one site alone. */
-async function addedBy(graph: Graph, { layer, input, width }: LayerSite, rows: Float32Array): Promise<Values> {
+async function addedBy(
+  graph: Graph,
+  { layer, input, width }: LayerSite,
+  rows: Float32Array,
+  scaleOf: (values: Float32Array) => number,
+): Promise<Values> {
   const values: Values = new Map([[input, rows]]);
   const added: Values = new Map();
   const count = rows.length / width;
@@ -57,7 +70,13 @@ async function addedBy(graph: Graph, { layer, input, width }: LayerSite, rows: F
     if (known.length === 0) continue;
     if (op.kind === 'attention') {
       const value = values.get(op.inputs.value);
-      if (value) values.set(op.outputs.output, seeingItself(value, count, op));
+      if (!value) continue;
+      const own = seeingItself(value, count, op);
+      const scale = scaleOf(own);
+      values.set(
+        op.outputs.output,
+        own.map((x) => x * scale),
+      );
     } else if (known.length < Object.keys(op.inputs).length) {
       if (op.kind === 'add') added.set(known[0]!, values.get(known[0]!)!);
     } else if (op.kind === 'linear') {
@@ -74,6 +93,8 @@ async function addedBy(graph: Graph, { layer, input, width }: LayerSite, rows: F
   }
   return added;
 }
+
+const energy = (numbers: Float32Array) => numbers.reduce((sum, x) => sum + x * x, 0) || 1;
 
 function seeingItself(value: Float32Array, rows: number, op: Extract<Op, { kind: 'attention' }>): Float32Array {
   const { heads, kvHeads, headDim } = op;
@@ -112,11 +133,12 @@ const ROWS = 32;
 /** The costs of all sites of a model, in the order of `layerSites`, `[sites, costShares]`, from rows without the gains of norms. */
 export async function allCosts(
   graph: Graph,
-  rowsOf: (site: LayerSite) => Float32Array,
+  rowsOf: (site: Pick<LayerSite, 'layer' | 'site'>) => Float32Array,
   rmsOf: (layer: number) => Float32Array | undefined,
   control: { onProgress?: (fraction: number) => void; signal?: AbortSignal | undefined } = {},
 ): Promise<Float32Array> {
   const sites = layerSites(graph);
+  const attentionWidth = graph.config.heads * graph.config.headDim;
   const costs = new Float32Array(sites.length * costShares.length);
   for (const [i, site] of sites.entries()) {
     control.signal?.throwIfAborted();
@@ -126,7 +148,11 @@ export async function allCosts(
     const rows = gain ? some.map((x, at) => x * gain[at % width]!) : some;
     const residualRms =
       rmsOf(site.layer)?.subarray(0, rows.length / width) ?? new Float32Array(rows.length / width).fill(1);
-    costs.set(await siteCosts(graph, { site, rows, residualRms }), i * costShares.length);
+    const attended =
+      site.site === 'attentionInput'
+        ? rowsOf({ layer: site.layer, site: 'attentionOutput' }).subarray(0, residualRms.length * attentionWidth)
+        : undefined;
+    costs.set(await siteCosts(graph, { site, rows, residualRms, attended }), i * costShares.length);
     control.onProgress?.((i + 1) / sites.length);
     // The event loop stays free.
     await new Promise((resolve) => setImmediate(resolve));

@@ -59,13 +59,14 @@ it('costs what is changed of the residual stream, as a share of it', async () =>
   const weight = await graph.params.get(site.linears[0]!.params.weight)!.read();
   const residualRms = Float32Array.of(1, 2, 4);
   const costs = await siteCosts(graph, { site, rows, residualRms });
-  for (const [at, share] of costShares.entries()) {
+  for (const [at, dropShare] of costShares.entries()) {
     let expected = 0;
     for (let row = 0; row < 3; row++) {
       const dropped = rows.slice(row * width, (row + 1) * width);
-      for (const channel of topK(dropped, Math.round(width * (1 - share)))) dropped[channel] = 0;
+      for (const channel of topK(dropped, Math.round(width * (1 - dropShare)))) dropped[channel] = 0;
       const change = product(dropped, transposed(weight, width), width);
-      expected += change.reduce((sum, x) => sum + x * x, 0) / graph.config.width / residualRms[row]! ** 2 / 3;
+      const share = change.reduce((sum, x) => sum + x * x, 0) / graph.config.width / residualRms[row]! ** 2;
+      expected += share / (1 + share) / 3;
     }
     expect(costs[at]! / expected).toBeCloseTo(1, 4);
   }
