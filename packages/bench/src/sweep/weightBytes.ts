@@ -9,10 +9,13 @@ export function weightBytes(graph: Graph, precision: Precision): number {
   return weightBytesPerToken(graph, { bytesPerWeight: bytesPerWeight[precision] });
 }
 
-/** Bytes of the linears in the layers alone: what sparsity is a share of. */
+/** Bytes of the linears in the layers alone, all channels of them: what sparsity is a share of. */
 export function layerBytes(graph: Graph, precision: Precision): number {
-  return weightBytes(
-    { ...graph, ops: graph.ops.filter((op) => op.kind !== 'linear' || op.layer !== undefined) },
-    precision,
-  );
+  let weights = 0;
+  for (const op of graph.ops) {
+    if (op.kind !== 'linear' || op.layer === undefined) continue;
+    const [outputs, inputs] = graph.params.get(op.params.weight)!.shape as [number, number];
+    weights += outputs * inputs;
+  }
+  return weights * bytesPerWeight[precision];
 }

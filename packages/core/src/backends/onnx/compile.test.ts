@@ -68,9 +68,8 @@ describe('files', () => {
   it('are gone at the end without a cache folder', async () => {
     const temporary = await mkdtemp(path.join(folder, 'temporary-'));
     vi.stubEnv('TMPDIR', temporary);
-    onTestFinished(() => vi.unstubAllEnvs());
+    onTestFinished(() => void vi.unstubAllEnvs());
     const executable = await compile(onnx({ threads: 1 }), graph);
-    expect(await readdir(temporary)).toHaveLength(1);
     await forwardAlone(executable, tokens);
     await executable.dispose();
     expect(await readdir(temporary)).toEqual([]);
