@@ -18,7 +18,6 @@ export const larosaArgs = {
     valueHint: 'uniform|coefficients|layers',
     description: 'How the sparsity is spread over the inputs',
   },
-  'larosa-others': { type: 'string', valueHint: 'skip|coarse', description: 'What becomes of the other channels' },
   'larosa-compensation': { type: 'boolean', description: 'Add the mean of what is dropped' },
   'larosa-prefill': { type: 'string', valueHint: 'dense|sparse', description: 'How the prompt is read' },
   'larosa-calibration': { type: 'string', valueHint: 'FILE', description: 'What llmopt-larosa calibrate wrote' },

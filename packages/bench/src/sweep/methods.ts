@@ -11,8 +11,6 @@ const words: Readonly<Record<string, string>> = {
   'budget uniform': 'uniform',
   'budget coefficients': 'coefficients',
   'budget layers': 'budget per layer',
-  'others skip': 'others skipped',
-  'others coarse': 'others coarse',
   'compensation true': 'compensated',
   'values false': '',
   'compensation false': '',

@@ -35,7 +35,7 @@ describe('methodName', () => {
     [{ calibration: 'c.safetensors' }, 'default'],
     [{ selection: 'threshold', budget: 'uniform' }, 'threshold, uniform'],
     [{ rotation: 'layer', values: true, score: 'weighted' }, 'Top-K, rotated per layer, values rotated, weighted'],
-    [{ rotation: 4, others: 'coarse' }, 'Top-K, rotated per 4 layers, others coarse'],
+    [{ rotation: 4, prefill: 'sparse' }, 'Top-K, rotated per 4 layers'],
     [{ novelty: 3 }, 'Top-K, novelty 3'],
   ])('of %j is "%s"', (choice, name) => {
     expect(methodName(choice as Parameters<typeof methodName>[0])).toBe(name);

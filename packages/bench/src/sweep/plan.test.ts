@@ -1,14 +1,14 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { buildGraph, type Graph, LlmoptError, mapOps, openCheckpoint } from '@llmopt/core';
+import { buildGraph, type Graph, LlmoptError, openCheckpoint } from '@llmopt/core';
 import { larosa } from '@llmopt/larosa';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { writeTinyModel } from '../../../core/test/tinyModel.ts';
 import { resolveSweepOptions } from './options.ts';
 import { planPoints, sparsityForBytes } from './plan.ts';
-import { layerBytes, weightBytesPerToken } from './weightBytes.ts';
+import { layerBytes, weightBytes } from './weightBytes.ts';
 
 let folder = '';
 let graph: Graph;
@@ -24,27 +24,19 @@ afterAll(() => rm(folder, { recursive: true, force: true }));
 const layers = 2 * (256 * (256 + 2 * 128) + 256 * 256 + 3 * 256 * 512);
 const sparse = async (sparsity: number) => (await larosa({ sparsity }).graph?.(graph)) as Graph;
 
-describe('weightBytesPerToken', () => {
+describe('weightBytes', () => {
   it('counts every linear, and the head', () => {
     const head = 256 * graph.config.vocabularySize;
     expect(layerBytes(graph, 'int8')).toBe(layers);
-    expect(weightBytesPerToken(graph, 'int8')).toBe(layers + head);
-    expect(weightBytesPerToken(graph, 'float32')).toBe(4 * (layers + head));
+    expect(weightBytes(graph, 'int8')).toBe(layers + head);
+    expect(weightBytes(graph, 'float32')).toBe(4 * (layers + head));
   });
 
   it('leaves out what a channel list leaves out', async () => {
-    const skipped = weightBytesPerToken(graph, 'int8') - weightBytesPerToken(await sparse(0.5), 'int8');
+    const skipped = weightBytes(graph, 'int8') - weightBytes(await sparse(0.5), 'int8');
     // A list is a whole number of channels.
     expect(skipped / layers).toBeCloseTo(0.5, 2);
-    expect(weightBytesPerToken(await sparse(0), 'int8')).toBe(weightBytesPerToken(graph, 'int8'));
-  });
-
-  it('counts half a byte where the other channels are coarse', async () => {
-    const coarse = mapOps(await sparse(0.5), (op) =>
-      op.kind === 'linear' ? { ...op, others: 'coarse' as const } : op,
-    );
-    const [dense, skip] = [graph, await sparse(0.5)].map((of) => weightBytesPerToken(of, 'int8')) as [number, number];
-    expect(weightBytesPerToken(coarse, 'int8')).toBe((dense + skip) / 2);
+    expect(weightBytes(await sparse(0), 'int8')).toBe(weightBytes(graph, 'int8'));
   });
 });
 

@@ -2,7 +2,7 @@ import { type Graph, LlmoptError } from '@llmopt/core';
 import type { SweepPoint } from '@llmopt/schema';
 import { type LarosaChoice, pluginOf } from '../arms/spec.ts';
 import type { Method, SweepSettings } from './options.ts';
-import { layerBytes, type Precision, weightBytesPerToken } from './weightBytes.ts';
+import { layerBytes, type Precision, weightBytes } from './weightBytes.ts';
 
 /** A point that is to be measured. */
 export type PlannedPoint = Pick<
@@ -24,7 +24,7 @@ const bisections = 40;
 
 async function bytesWith(graph: Graph, options: { sparsity: number } & LarosaChoice, precision: Precision) {
   const rewritten = await pluginOf({ name: 'larosa', options }).graph?.(graph);
-  return weightBytesPerToken(rewritten ?? graph, precision);
+  return weightBytes(rewritten ?? graph, precision);
 }
 
 /**
@@ -64,7 +64,6 @@ async function pointsOf(
 ): Promise<PlannedPoint[]> {
   const point = async (name: string, sparsity: number, more: Pick<PlannedPoint, 'equalBytes'> = {}) => {
     const options = { ...choice, sparsity };
-    const weightBytes = await bytesWith(graph, options, precision);
     return {
       name,
       kind: 'larosa' as const,
@@ -73,13 +72,13 @@ async function pointsOf(
       sparsity,
       ...more,
       options,
-      weightBytesPerToken: weightBytes,
+      weightBytesPerToken: await bytesWith(graph, options, precision),
     };
   };
   const points: PlannedPoint[] = [];
   for (const sparsity of sparsities) points.push(await point(`${method}, ${sparsity}`, sparsity));
   for (const share of equalBytes) {
-    const target = weightBytesPerToken(graph, precision) - share * layerBytes(graph, precision);
+    const target = weightBytes(graph, precision) - share * layerBytes(graph, precision);
     const bytesAt = (sparsity: number) => bytesWith(graph, { ...choice, sparsity }, precision);
     const sparsity = await sparsityForBytes(target, bytesAt, method);
     points.push(await point(`${method}, bytes of ${share}`, sparsity, { equalBytes: share }));
@@ -94,7 +93,7 @@ export function densePoints(graph: Graph, precision: Precision): [float32: Plann
     kind: 'dense',
     method: `dense ${of}`,
     precision: of,
-    weightBytesPerToken: weightBytesPerToken(graph, of),
+    weightBytesPerToken: weightBytes(graph, of),
   });
   return [dense('float32'), ...(precision === 'float32' ? [] : [dense(precision)])];
 }
