@@ -34,8 +34,10 @@ export { channelLists, type WeightBytesOptions, weightBytesOfRows, weightBytesPe
 export { contiguousKvCache } from './kv/contiguous.ts';
 export type { KvBytes, KvCache, KvCacheProvider, KvLayout } from './kv/kvCache.ts';
 export { defineOp, type OpDefinition, type ShapeContext } from './ops/define.ts';
+export { definitionOf } from './ops/index.ts';
 export type { CoreOp, CustomOp, LinearOp, Op } from './ops/op.ts';
 export { createPipeline } from './pipeline/createPipeline.ts';
+export { seededRandom } from './pipeline/random.ts';
 export type * from './pipeline/types.ts';
 export { type HookKind, hooks } from './plugin/hooks.ts';
 export type { Plan } from './plugin/plan.ts';

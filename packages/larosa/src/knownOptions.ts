@@ -7,6 +7,11 @@ const known: Readonly<Record<keyof LarosaOptions, true>> = {
   coefficients: true,
   score: true,
   prefill: true,
+  budget: true,
+  rotation: true,
+  values: true,
+  compensation: true,
+  calibration: true,
 };
 
 /** Options may come from a command line: one that is not known must not pass for one that does nothing. @throws LLMOPT_OPTION_INVALID */

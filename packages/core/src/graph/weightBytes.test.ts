@@ -2,7 +2,7 @@ import { expect, it } from 'vitest';
 import { compile, randomGraph } from '../../test/backends.ts';
 import { wasm } from '../backends/wasm/index.ts';
 import { withChannels } from '../testing/channelsOp.ts';
-import type { Graph } from './graph.ts';
+import { type Graph, mapOps } from './graph.ts';
 import { channelLists, weightBytesOfRows, weightBytesPerToken } from './weightBytes.ts';
 
 const dense = randomGraph({ width: 48, ffn: 80, headDim: 12, heads: 4, kvHeads: 2, layers: 2, vocabulary: 101 });
@@ -27,6 +27,11 @@ it('counts all weights of a dense graph, the head too', () => {
   expect(weightBytesPerToken(dense)).toBe(2 * layer + head);
   expect(weightBytesPerToken(dense, { bytesPerWeight: 4 })).toBe(4 * (2 * layer + head));
   expect(channelLists(dense)).toEqual([]);
+});
+
+it('counts the weights of a precise linear in float32', () => {
+  const graph = mapOps(dense, (op) => (op.kind === 'linear' && op.layer === undefined ? { ...op, precise: true } : op));
+  expect(weightBytesPerToken(graph)).toBe(2 * layer + 4 * head);
 });
 
 it('counts the channels that kernels listed, row by row', async () => {

@@ -5,13 +5,16 @@ import { checkGraph } from './check.ts';
 import type { Graph } from './graph.ts';
 
 export interface WeightBytesOptions {
-  /** Bytes of a weight that is read. Default 1: int8. */
+  /** Bytes of a weight that is read, where its linear is not precise: those have 4. Default 1: int8. */
   bytesPerWeight?: number;
   /** Bytes of a weight whose channel is not alive. Default 0: not read at all. */
   bytesPerOther?: (op: LinearOp) => number;
   /** How many channels of a list are alive. Default: as many as the graph allows for a row that is not of a prompt. */
   alive?: (channels: string) => number;
 }
+
+// float32
+const PRECISE_BYTES = 4;
 
 /**
  * Bytes of weights that count for one token: those of every linear, in the layers and outside (adapters, the head), but for channels that are
@@ -27,7 +30,7 @@ export function weightBytesPerToken(graph: Graph, options: WeightBytesOptions = 
     if (op.kind !== 'linear') continue;
     const [outputs, inputs] = graph.params.get(op.params.weight)!.shape as [number, number];
     const count = op.inputs.channels === undefined ? inputs : alive(op.inputs.channels);
-    bytes += outputs * (count * bytesPerWeight + (inputs - count) * bytesPerOther(op));
+    bytes += outputs * (count * (op.precise ? PRECISE_BYTES : bytesPerWeight) + (inputs - count) * bytesPerOther(op));
   }
   return bytes;
 }
