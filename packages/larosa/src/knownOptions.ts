@@ -6,6 +6,7 @@ const known: Readonly<Record<keyof LarosaOptions, true>> = {
   sparsity: true,
   coefficients: true,
   score: true,
+  selection: true,
   prefill: true,
   budget: true,
   rotation: true,

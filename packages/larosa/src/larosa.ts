@@ -11,6 +11,7 @@ import { forgetBases } from './rotation/basis.ts';
 import { checkRotation, type Rotation } from './rotation/plan.ts';
 import type { Prefill, Score } from './selection/sparsify.ts';
 import { sparsifyGraph } from './selection/sparsifyGraph.ts';
+import { thresholds } from './selection/thresholds.ts';
 
 export interface LarosaOptions {
   /** Share of the layers' weights that each token skips, from 0 (nothing changes) to below 1. */
@@ -22,19 +23,24 @@ export interface LarosaOptions {
    * share the input.
    */
   score?: Score;
+  /**
+   * `topK` (default): exactly so many channels per token; `threshold`: those above a magnitude that is fixed per input by the calibration, so
+   * that only their mean is as asked for (TEAL). Needs `calibration`.
+   */
+  selection?: 'topK' | 'threshold';
   /** `dense` (default): the prompt is computed with all weights, as without larosa; `sparse`: like all other tokens. */
   prefill?: Prefill;
   /**
-   * `coefficients` (default): the same in every layer; `layers`: shares per layer and site, such that what is dropped changes the residual stream
-   * least. Needs `calibration`.
+   * `coefficients` (default): the same in every layer; `uniform`: the same for every input; `layers`: shares per layer and site, such that what is
+   * dropped changes the residual stream least, which needs `calibration`.
    */
-  budget?: 'coefficients' | 'layers';
+  budget?: 'coefficients' | 'uniform' | 'layers';
   /**
    * In which basis the residual stream is made sparse: `none` (default) as it is; `layer` in one per layer, at the price of a matrix between
    * two layers; so many layers share one; `shared`: all do. Needs `calibration`.
    */
   rotation?: Rotation;
-  /** The values of each KV head in a basis of their own, which costs nothing. Default false. Needs `calibration`. */
+  /** The values of each KV head in a basis of their own, which costs nothing. Needs `calibration`, and is the default with one. */
   values?: boolean;
   /** Put what is dropped back on average, as a bias of each projection. Default false. Needs `calibration`. */
   compensation?: boolean;
@@ -53,11 +59,16 @@ export function larosa(options: LarosaOptions): Plugin {
   const { sparsity, score = 'magnitude', prefill = 'dense' } = options;
   checkWord('score', score, ['magnitude', 'weighted']);
   checkWord('prefill', prefill, ['dense', 'sparse']);
-  const { budget = 'coefficients', rotation = 'none', values = false, compensation = false, calibration } = options;
+  const { budget = 'coefficients', rotation = 'none', selection = 'topK', compensation = false, calibration } = options;
+  const { values = calibration !== undefined } = options;
   checkBudget(sparsity, coefficients);
   checkRotation(rotation);
-  checkWord('budget', budget, ['coefficients', 'layers']);
-  const needs = { rotation: rotation !== 'none', values, compensation, 'budget: layers': budget === 'layers' };
+  checkWord('budget', budget, ['coefficients', 'uniform', 'layers']);
+  checkWord('selection', selection, ['topK', 'threshold']);
+  const needs = {
+    ...{ rotation: rotation !== 'none', values, compensation },
+    ...{ 'budget: layers': budget === 'layers', 'selection: threshold': selection === 'threshold' },
+  };
   for (const [option, used] of Object.entries(needs)) if (used && !calibration) throw needsCalibration(option);
   if (compensation && prefill === 'dense') {
     throw new LlmoptError(
@@ -68,12 +79,17 @@ export function larosa(options: LarosaOptions): Plugin {
       },
     );
   }
+  if (selection === 'threshold' && score === 'weighted') {
+    throw new LlmoptError('LLMOPT_OPTION_INVALID', 'larosa: a threshold goes by magnitude, not by weighted scores.', {
+      hint: "Give score: 'magnitude' with it.",
+    });
+  }
   let skippedWeightShare = 0;
   return definePlugin({
     name: 'larosa',
     version: '0.1',
     options: {
-      ...{ sparsity, coefficients, score, prefill, budget, rotation, values, compensation },
+      ...{ sparsity, coefficients, score, selection, prefill, budget, rotation, values, compensation },
       calibration: typeof calibration === 'string' ? calibration : calibration?.checksum,
     },
     fidelity: sparsity === 0 ? 'exact' : 'approximate',
@@ -85,16 +101,18 @@ export function larosa(options: LarosaOptions): Plugin {
       const calibrated = typeof calibration === 'string' ? await openCalibration(calibration, graph) : calibration;
       const { graph: rotated, bases } = applyRotation(graph, { rotation, values }, calibrated);
       const perLayer = budget === 'layers' ? layerBudget(graph, await calibrated!.costs(), sparsity) : undefined;
+      const keep = (layer: number, site: Site, width: number) =>
+        perLayer?.(layer, site) ?? keptChannels(width, sparsity, budget === 'uniform' ? 1 : coefficients[site]);
+      const activations = calibrated && activationsIn(calibrated, graph, bases);
+      const reached = selection === 'threshold' ? await thresholds(graph, activations!, keep) : undefined;
       const { rewritten, skipped, total } = sparsifyGraph(
         rotated,
-        (site, width, { layer }) =>
-          perLayer ? perLayer(layer, site) : keptChannels(width, sparsity, coefficients[site]),
+        (site, width, { layer }) => reached?.(layer, site) ?? keep(layer, site, width),
         { score, prefill },
       );
       skippedWeightShare = skipped / total;
       if (!compensation) return rewritten;
-      const activations = activationsIn(calibrated!, graph, bases);
-      return compensate(rewritten, activations, JSON.stringify([calibrated!.checksum, rotation, values]));
+      return compensate(rewritten, activations!, JSON.stringify([calibrated!.checksum, rotation, values]));
     },
     // The weights are packed.
     ready: forgetBases,

@@ -239,12 +239,14 @@ describe('larosa with a calibration', () => {
     expect(Math.max(...dense.map((x, i) => Math.abs(x - rotated[i]!))) / largest).toBeLessThan(1e-4);
   });
 
-  it.each([{ rotation: 'layer' as const }, { values: true }, { compensation: true, prefill: 'sparse' as const }])(
-    'needs it: %o',
-    (more) => {
-      expect(() => larosa({ sparsity: 0.4, ...more })).toThrow(/needs a calibration/);
-    },
-  );
+  it.each([
+    { rotation: 'layer' as const },
+    { values: true },
+    { selection: 'threshold' as const },
+    { compensation: true, prefill: 'sparse' as const },
+  ])('needs it: %o', (more) => {
+    expect(() => larosa({ sparsity: 0.4, ...more })).toThrow(/needs a calibration/);
+  });
 
   it('refuses another rotation than there is', () => {
     expect(() => larosa({ sparsity: 0.4, rotation: 0, calibration: artefact })).toThrow(/rotation is 0/);

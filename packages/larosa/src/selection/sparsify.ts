@@ -17,14 +17,19 @@ export type Score = 'magnitude' | 'weighted';
 
 /**
  * Attributes of the op: either `keep`, how many channels of a row stay alive, or `threshold`, the score from which on they do. The score is
- * the magnitude, times the parameter `norms` `[width]` where the op has it.
+ * the magnitude, times the parameter `norms` `[width]` where the op has it. With a threshold, `expected` may say how many channels that are.
  */
 export interface SparsifyAttributes extends Record<string, number | string> {
   prefill: Prefill;
 }
 
 /** How many channels stay alive, or from which score on; the other of the two is undefined. */
-export function selectionOf(op: CustomOp): { keep?: number; threshold?: number; prefill: Prefill } {
+export function selectionOf(op: CustomOp): {
+  keep?: number;
+  threshold?: number;
+  expected?: number;
+  prefill: Prefill;
+} {
   return op.attributes as SparsifyAttributes;
 }
 
@@ -38,7 +43,7 @@ export const sparsifyDefinition = defineOp({
   shape(op, context) {
     const input = context.value('input', 'float');
     const { width } = input;
-    const { keep, threshold, prefill } = selectionOf(op);
+    const { keep, threshold, expected, prefill } = selectionOf(op);
     context.require(prefill === 'sparse' || prefill === 'dense', `prefill is ${prefill}, not dense or sparse`);
     context.require(input.rows === 'batch', 'its input has a row per row of logits, not of the batch');
     context.require((keep === undefined) !== (threshold === undefined), 'it must have either keep or a threshold');
@@ -51,7 +56,7 @@ export const sparsifyDefinition = defineOp({
         threshold! >= 0 && threshold! < Infinity,
         `the threshold is ${threshold}, not a number from 0 on`,
       );
-      return { channels: { ...input, kind: 'channels' } };
+      return { channels: { ...input, kind: 'channels', ...(expected !== undefined && { most: expected }) } };
     }
     context.require(Number.isInteger(keep) && keep >= 1 && keep <= width, `keep is ${keep}, not in 1 … ${width}`);
     return { channels: { ...input, kind: 'channels', most: keep } };

@@ -11,13 +11,13 @@ export interface SparsifyOptions {
   score?: Score;
 }
 
-/** Of an input: how many channels stay alive, or the score from which on they do. */
-export type Selection = number | { readonly threshold: number };
+/** Of an input: how many channels stay alive, or the score from which on they do, and how many that are on average, where that is known. */
+export type Selection = number | { readonly threshold: number; readonly expected?: number };
 
 /**
  * Puts a sparsify op in front of the projections of each layer; those that share an input share the list, and where all channels stay alive
- * there is none. `select` says what of an input does. Also returns how many weights the layers have, and how many of them a token skips; with thresholds only lists tell, and
- * these count as none.
+ * there is none. `select` says what of an input does. Also returns how many weights the layers have, and how many of them a token skips, on
+ * average where thresholds choose; without `expected` these count as none.
  * @throws LLMOPT_GRAPH_INVALID when there are no projections
  */
 export function sparsifyGraph(
@@ -40,7 +40,8 @@ export function sparsifyGraph(
     const outputs = weights.reduce((sum, { shape }) => sum + shape[0]!, 0);
     total += outputs * width;
     if (selection === width) continue;
-    if (typeof selection === 'number') skipped += outputs * (width - selection);
+    const alive = typeof selection === 'number' ? selection : (selection.expected ?? width);
+    skipped += outputs * (width - alive);
     const params: Record<string, string> = {};
     if (score === 'weighted') {
       params.norms = `${channels}.norms`;
