@@ -2,6 +2,7 @@ import { writeFile } from 'node:fs/promises';
 import { defineConfig } from 'tsup';
 import * as z from 'zod';
 import { benchmarkResultSchema } from './src/benchmarkResult.ts';
+import { sweepResultSchema } from './src/sweepResult.ts';
 
 export default defineConfig({
   entry: ['src/index.ts'],
@@ -10,7 +11,10 @@ export default defineConfig({
   clean: true,
   target: 'es2023',
   async onSuccess() {
-    const schema = z.toJSONSchema(benchmarkResultSchema, { io: 'input' });
-    await writeFile('dist/benchmark-result.schema.json', `${JSON.stringify(schema, null, 2)}\n`);
+    const schemas = { 'benchmark-result': benchmarkResultSchema, 'sweep-result': sweepResultSchema };
+    for (const [name, schema] of Object.entries(schemas)) {
+      const text = JSON.stringify(z.toJSONSchema(schema, { io: 'input' }), null, 2);
+      await writeFile(`dist/${name}.schema.json`, `${text}\n`);
+    }
   },
 });

@@ -37,10 +37,11 @@ function backendSpec({ backend, threads, precision }: Settings): BackendSpec {
   }
 }
 
-function armSpecs(backend: BackendSpec, { larosaSparsity }: Settings, model: string): [ArmSpec, ArmSpec] {
+function armSpecs(backend: BackendSpec, { larosaSparsity, larosa }: Settings, model: string): [ArmSpec, ArmSpec] {
+  const options = { ...larosa, sparsity: larosaSparsity };
   return [
     { name: 'baseline', model, backend, plugins: [] },
-    { name: 'optimized', model, backend, plugins: [{ name: 'larosa', options: { sparsity: larosaSparsity } }] },
+    { name: 'optimized', model, backend, plugins: [{ name: 'larosa', options }] },
   ];
 }
 

@@ -4,7 +4,7 @@ import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { parseBenchmarkResult } from '@llmopt/schema';
+import { parseBenchmarkResult, parseSweepResult, type SweepPoint } from '@llmopt/schema';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { writeTinyModel } from '../../core/test/tinyModel.ts';
 import { fakeRecord } from '../test/fakeRecord.ts';
@@ -184,6 +184,9 @@ describe('llmopt-bench', () => {
     [['diff', 'a.json'], /^LLMOPT_OPTION_INVALID: Missing argument B/],
     [['kernels', '--rows', '1,two'], /^LLMOPT_OPTION_INVALID: --rows must be numbers with commas/],
     [['backends', '--request-seconds', '0'], /^LLMOPT_OPTION_INVALID: requestSeconds must be above 0/],
+    [['sweep', '--larosa-sparsity', '0.4,1'], /^LLMOPT_OPTION_INVALID: larosaSparsity must be/],
+    [['sweep', '--larosa-method', 'layer'], /^LLMOPT_OPTION_INVALID: --larosa-method has 'layer'/],
+    [['--larosa-score', 'weighted,magnitude'], /^LLMOPT_OPTION_INVALID: The flags of larosa list more than one/],
     [['kernels', '--shape', '7b'], /^LLMOPT_OPTION_INVALID: shape must be one of 135m, 1b/],
   ])('answers %j with one error, exit code 2, and writes nothing', async (args, message) => {
     const cwd = await mkdtemp(join(folder, 'flags-'));
@@ -246,6 +249,73 @@ describe('llmopt-bench', () => {
     expect(await run.ended).toMatchObject({ code: 130, stdout: '', stderr: expect.stringMatching(/Interrupted\.\n$/) });
     expect(await readdir(cwd)).toEqual(['kernels.json']);
   }, 60_000);
+
+  it('sweeps, goes on where it was interrupted, and refuses to do so with other settings', async () => {
+    const cwd = await mkdtemp(join(folder, 'sweep-'));
+    const flags = ['sweep', '--model', model, '--threads', '1', '--quality-tokens', '100', '--max-new-tokens', '4'];
+    const points = ['--larosa-sparsity', '0.4,0.5', '--equal-bytes', '0.25'];
+    const read = async () => parseSweepResult(JSON.parse(await readFile(join(cwd, 'sweep.json'), 'utf8')));
+    const run = start([...flags, ...points, '--runs', '2'], cwd);
+    await until(() => run.output().stderr.includes('Point 3 of 5') || run.child.exitCode !== null);
+    run.child.kill('SIGINT');
+    expect(await run.ended).toMatchObject({ code: 130, stdout: '', stderr: expect.stringMatching(/Interrupted\.\n$/) });
+    expect(await readdir(cwd)).toEqual(['sweep.json']);
+    const before = await read();
+    expect(before.incomplete).toBe(true);
+    expect(before.points.length).toBeGreaterThanOrEqual(2);
+
+    const { code, stdout, stderr } = await start([...flags, ...points, '--runs', '2'], cwd).ended;
+    expect({ code, stderr }).toMatchObject({ code: 0, stderr: expect.stringContaining('of 5 points are measured.') });
+    expect(stdout).toContain('default, bytes of 0.25');
+    const result = await read();
+    expect(result.incomplete).toBeUndefined();
+    expect(result.points.slice(0, before.points.length)).toEqual(before.points);
+    const [float32, int8, , half, equal] = result.points as [
+      SweepPoint,
+      SweepPoint,
+      SweepPoint,
+      SweepPoint,
+      SweepPoint,
+    ];
+    expect(float32.toFloat32).toMatchObject({ klDivergence: { mean: 0, n: 100 }, topTokenAgreement: { mean: 1 } });
+    expect(int8.toFloat32?.klDivergence.mean).toBeGreaterThan(0);
+    expect(int8.toFloat32?.klDivergence.mean).toBeLessThan(half.toFloat32?.klDivergence.mean as number);
+    expect(half.toDense?.klDivergence.mean).toBeGreaterThan(0);
+    expect(half.time?.decodeSpeedup?.n).toBe(8);
+    expect(half.weightBytesPerToken).toBeLessThan(equal.weightBytesPerToken);
+    expect(equal.weightBytesPerToken).toBeLessThan(int8.weightBytesPerToken);
+    expect((await readdir(cwd)).sort()).toEqual(['benchmark_plots', 'sweep.json']);
+    expect((await readdir(join(cwd, 'benchmark_plots'))).sort()).toEqual(['pareto.png', 'pareto.svg']);
+
+    const other = await start([...flags, ...points, '--runs', '3'], cwd).ended;
+    expect(other).toMatchObject({ code: 2, stderr: expect.stringContaining('runs: 2 there, 3 now') });
+    expect(await read()).toEqual(result);
+  }, 120_000);
+
+  it('compares another engine in a sweep by its probabilities', async () => {
+    const cwd = await mkdtemp(join(folder, 'sweep-peer-'));
+    const q8 = await writeTinyModel(join(cwd, 'q8.gguf'), { type: 'Q8_0' });
+    const flags = [
+      '--larosa-sparsity',
+      '0.5',
+      '--quality-tokens',
+      '100',
+      '--max-new-tokens',
+      '4',
+      '--runs',
+      '1',
+      '--no-plots',
+    ];
+    const { code, stderr } = await start(['sweep', '--model', q8, '--peer', 'node-llama-cpp', ...flags], cwd).ended;
+    expect({ code, stderr }).toMatchObject({ code: 0 });
+    const { points } = parseSweepResult(JSON.parse(await readFile(join(cwd, 'sweep.json'), 'utf8')));
+    const peer = points.at(-1);
+    expect(peer).toMatchObject({ kind: 'peer', name: 'node-llama-cpp Q8_0', file: 'q8.gguf' });
+    // The same weights, with activations in int8: far closer than half of the channels.
+    expect(peer?.toFloat32?.klDivergence.n).toBe(100);
+    expect(peer?.toFloat32?.klDivergence.mean).toBeLessThan(0.05);
+    expect(peer?.toFloat32?.topTokenAgreement.mean).toBeGreaterThan(0.8);
+  }, 120_000);
 
   it('explains itself', async () => {
     const { code, stdout } = await start(['--help']).ended;

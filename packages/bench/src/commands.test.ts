@@ -7,16 +7,20 @@ const options = (...args: string[]) => benchmarkOptions(parseFlags(args, benchAr
 describe('benchmarkOptions', () => {
   it('leaves out what was not said, so that the defaults are in one place', async () => {
     const said = Object.entries(await options()).filter(([, value]) => value !== undefined);
-    expect(said).toEqual([['profile', false]]);
+    expect(said).toEqual([
+      ['larosa', {}],
+      ['profile', false],
+    ]);
   });
 
   it('carries every flag over', async () => {
     const line =
-      '--model m.gguf --larosa-sparsity .5 --max-new-tokens 9 --runs 2 --warmup 0 --threads 3 --seed 4 --backend wasm ' +
+      '--model m.gguf --larosa-sparsity .5 --larosa-rotation 4 --larosa-values --larosa-score weighted --max-new-tokens 9 --runs 2 --warmup 0 --threads 3 --seed 4 --backend wasm ' +
       '--precision float32 --quality t.txt --quality-tokens 77 --peer transformers-js --profile --output o.json --plots p';
     expect(await options(...line.split(' '))).toEqual({
       model: 'm.gguf',
       larosaSparsity: 0.5,
+      larosa: { rotation: 4, values: true, score: 'weighted' },
       maxNewTokens: 9,
       runs: 2,
       warmup: 0,

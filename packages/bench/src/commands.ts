@@ -4,8 +4,10 @@ import type { BackendsOptions } from './backends/options.ts';
 import { numberFlag, numberListFlag, type ParsedFlags, textFlag } from './flags.ts';
 import type { KernelsOptions } from './kernels/options.ts';
 import { shapes } from './kernels/shapes.ts';
+import { larosaArgs, larosaChoice, larosaChoices, parseMethods } from './larosaFlags.ts';
 import { type BenchmarkOptions, readPrompts } from './options.ts';
 import { peerNames } from './peers/names.ts';
+import type { SweepOptions } from './sweep/options.ts';
 
 /** Arguments of `llmopt-bench diff A.json B.json`. */
 export const diffArgs = {
@@ -117,6 +119,78 @@ export async function backendsOptions({ values }: ParsedFlags): Promise<Backends
   return prompts === undefined ? options : { ...options, prompts: await readPrompts(prompts) };
 }
 
+/** Arguments of `llmopt-bench sweep`. */
+export const sweepArgs = {
+  model: { type: 'string', valueHint: 'NAME|PATH', description: 'Model to measure (smollm2-135m)' },
+  'larosa-sparsity': { type: 'string', valueHint: 'SHARE,SHARE', description: 'Sparsities (0,0.25,0.4,0.5,0.6)' },
+  'equal-bytes': {
+    type: 'string',
+    valueHint: 'SHARE,SHARE',
+    description: 'Find the sparsities at which a method reads as much as Top-K at these (none)',
+  },
+  ...larosaArgs,
+  'larosa-method': {
+    type: 'string',
+    valueHint: 'OPTION=VALUE+...',
+    description: 'A method beside the combinations of the flags above; name=... names it',
+  },
+  text: { type: 'string', valueHint: 'FILE', description: 'Text to measure quality on (a built-in one)' },
+  'quality-tokens': { type: 'string', valueHint: 'N', description: 'Positions of it to compare at (20000)' },
+  prompts: {
+    type: 'string',
+    valueHint: 'FILE',
+    description: 'Prompts: one per line, or a JSON array (four built-in ones)',
+  },
+  'max-new-tokens': { type: 'string', valueHint: 'N', description: 'Tokens per timed run (64)' },
+  runs: { type: 'string', valueHint: 'N', description: 'Timed runs of every prompt (3)' },
+  warmup: { type: 'string', valueHint: 'N', description: 'Rounds before the timed ones, dropped (1)' },
+  threads: { type: 'string', valueHint: 'N', description: 'Threads (all cores)' },
+  seed: { type: 'string', valueHint: 'N', description: 'Seed of the intervals of quality (0)' },
+  precision: { type: 'string', valueHint: 'int8|float32', description: 'Weights (int8)' },
+  peer: {
+    type: 'string',
+    valueHint: 'node-llama-cpp',
+    description: 'Also measure an engine on the file itself (none)',
+  },
+  output: { type: 'string', valueHint: 'FILE', description: 'Result file, which the sweep goes on with (sweep.json)' },
+  plots: { type: 'string', valueHint: 'FOLDER', description: 'Folder for the chart (benchmark_plots)' },
+  'no-plots': { type: 'boolean', description: 'Draw no chart' },
+} as const satisfies ArgsDef;
+
+/** Those of `sweepArgs` that may be given more than once. */
+export const repeatableSweepArgs = ['larosa-sparsity', 'equal-bytes', 'larosa-method', 'peer'];
+
+export const sweepCommand: CommandDef = defineCommand({
+  meta: { name: 'sweep', description: 'Measure methods of LaRoSA: bytes and time per token against quality.' },
+  args: sweepArgs as ArgsDef,
+});
+
+/** The options that a command line of `sweep` stands for. @throws LLMOPT_OPTION_INVALID, LLMOPT_FILE_NOT_FOUND */
+export async function sweepOptions({ values }: ParsedFlags): Promise<SweepOptions> {
+  const written = textFlag(values, 'larosa-method');
+  const isSaid = Object.keys(larosaArgs).some((flag) => values[flag] !== undefined);
+  const combinations = isSaid || written === undefined ? larosaChoices(values).map((options) => ({ options })) : [];
+  const prompts = textFlag(values, 'prompts');
+  return {
+    model: textFlag(values, 'model'),
+    sparsities: numberListFlag(values, 'larosa-sparsity'),
+    equalBytes: numberListFlag(values, 'equal-bytes'),
+    methods: [...combinations, ...(written === undefined ? [] : parseMethods(written))],
+    text: textFlag(values, 'text'),
+    qualityTokens: numberFlag(values, 'quality-tokens'),
+    maxNewTokens: numberFlag(values, 'max-new-tokens'),
+    runs: numberFlag(values, 'runs'),
+    warmup: numberFlag(values, 'warmup'),
+    threads: numberFlag(values, 'threads'),
+    seed: numberFlag(values, 'seed'),
+    precision: textFlag(values, 'precision') as SweepOptions['precision'],
+    peers: peersFlag(values),
+    output: textFlag(values, 'output'),
+    plots: textOrOff(values, 'plots'),
+    ...(prompts !== undefined && { prompts: await readPrompts(prompts) }),
+  };
+}
+
 /** Arguments of `llmopt-bench [options]`. citty describes them and writes the usage; `parseFlags` reads them. */
 export const benchArgs = {
   model: { type: 'string', valueHint: 'NAME|PATH', description: 'Model to run (smollm2-135m)' },
@@ -125,6 +199,7 @@ export const benchArgs = {
     valueHint: 'SHARE',
     description: 'Share of inputs the optimised arm drops (0.4)',
   },
+  ...larosaArgs,
   prompts: {
     type: 'string',
     valueHint: 'FILE',
@@ -164,7 +239,7 @@ export const benchCommand: CommandDef = defineCommand({
     description: 'Run a model as it is and optimised, side by side, and tell what it gains and costs.',
   },
   args: benchArgs as ArgsDef,
-  subCommands: { backends: backendsCommand, diff: diffCommand, kernels: kernelsCommand },
+  subCommands: { backends: backendsCommand, diff: diffCommand, kernels: kernelsCommand, sweep: sweepCommand },
 });
 
 /** What `--name` says, or `false` for `--no-name`. @throws LLMOPT_OPTION_INVALID if both are there */
@@ -177,11 +252,18 @@ function textOrOff(values: ParsedFlags['values'], name: string): string | false 
   });
 }
 
+/** Engines by name, which are checked with the other options. */
+const peersFlag = (values: ParsedFlags['values']) =>
+  textFlag(values, 'peer')
+    ?.split(',')
+    .map((name) => name.trim()) as BenchmarkOptions['peers'];
+
 /** The options that a command line stands for. @throws LLMOPT_OPTION_INVALID, LLMOPT_FILE_NOT_FOUND */
 export async function benchmarkOptions({ values }: ParsedFlags): Promise<BenchmarkOptions> {
   const options: BenchmarkOptions = {
     model: textFlag(values, 'model'),
     larosaSparsity: numberFlag(values, 'larosa-sparsity'),
+    larosa: larosaChoice(values),
     maxNewTokens: numberFlag(values, 'max-new-tokens'),
     runs: numberFlag(values, 'runs'),
     warmup: numberFlag(values, 'warmup'),
@@ -191,10 +273,7 @@ export async function benchmarkOptions({ values }: ParsedFlags): Promise<Benchma
     precision: textFlag(values, 'precision') as BenchmarkOptions['precision'],
     quality: textOrOff(values, 'quality'),
     qualityTokens: numberFlag(values, 'quality-tokens'),
-    // Names are checked with the other options.
-    peers: textFlag(values, 'peer')
-      ?.split(',')
-      .map((name) => name.trim()) as BenchmarkOptions['peers'],
+    peers: peersFlag(values),
     profile: values.profile === true,
     output: textFlag(values, 'output'),
     plots: textOrOff(values, 'plots'),

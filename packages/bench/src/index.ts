@@ -1,3 +1,4 @@
+export type { LarosaChoice } from './arms/spec.ts';
 export { runBackends } from './backends/backends.ts';
 export { type BackendFigures, type BackendsResult, isMeasured, type MissingBackend } from './backends/figures.ts';
 export type { BackendsOptions } from './backends/options.ts';
@@ -14,7 +15,10 @@ export { backendsReport } from './report/backendsTable.ts';
 export { kernelsReport } from './report/kernelsTable.ts';
 export { createReporter, type Reporter } from './report/reporter.ts';
 export { resultReport } from './report/resultTable.ts';
+export { sweepReport } from './report/sweepTable.ts';
 export { blockBootstrap } from './statistics/bootstrap.ts';
 export { pairedRatio, type Ratio, verdictOf, welchRatio } from './statistics/ratio.ts';
 export { mean, median, percentile, type Summary, summarize, tInterval } from './statistics/summary.ts';
 export { tCritical } from './statistics/tDistribution.ts';
+export type { SweepOptions } from './sweep/options.ts';
+export { runSweep } from './sweep/sweep.ts';

@@ -19,6 +19,10 @@ import {
   kernelsOptions,
   repeatableArgs,
   repeatableKernelsArgs,
+  repeatableSweepArgs,
+  sweepArgs,
+  sweepCommand,
+  sweepOptions,
 } from './commands.ts';
 import { assertNoRegression, diffResults, readResult } from './diff.ts';
 import { numberFlag, parseFlags } from './flags.ts';
@@ -28,6 +32,8 @@ import { diffTable } from './report/diffTable.ts';
 import { kernelsReport } from './report/kernelsTable.ts';
 import { createReporter, type Terminal } from './report/reporter.ts';
 import { resultReport } from './report/resultTable.ts';
+import { sweepReport } from './report/sweepTable.ts';
+import { runSweep } from './sweep/sweep.ts';
 
 /** Exit codes: what a script can tell from them. */
 const exitCodes = { ok: 0, failed: 1, usage: 2, interrupted: 130 } as const;
@@ -96,6 +102,11 @@ async function backends(rawArgs: readonly string[], streams: Streams): Promise<n
   return interruptible(streams, async (control) => backendsReport(await runBackends(options, control)));
 }
 
+async function sweep(rawArgs: readonly string[], streams: Streams): Promise<number> {
+  const options = await sweepOptions(parseFlags(rawArgs, sweepArgs, repeatableSweepArgs));
+  return interruptible(streams, async (control) => sweepReport(await runSweep(options, control)));
+}
+
 async function diff(rawArgs: readonly string[], { stdout }: Streams): Promise<number> {
   const { values, positionals } = parseFlags(rawArgs, diffArgs);
   const failBelow = numberFlag(values, 'fail-below');
@@ -115,6 +126,7 @@ const subCommands: Record<string, { command: CommandDef; run: typeof bench }> = 
   backends: { command: backendsCommand, run: backends },
   diff: { command: diffCommand, run: diff },
   kernels: { command: kernelsCommand, run: kernels },
+  sweep: { command: sweepCommand, run: sweep },
 };
 
 async function version(): Promise<string> {

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { LlmoptError } from '@llmopt/core';
-import type { BackendName } from './arms/spec.ts';
+import type { BackendName, LarosaChoice } from './arms/spec.ts';
 import { type PeerName, peerNames } from './peers/names.ts';
 
 /** What a benchmark may be told. Everything has a default. */
@@ -10,6 +10,8 @@ export interface BenchmarkOptions {
   model?: string;
   /** Share of each projection's inputs that the optimised arm drops, from 0 to below 1. Default 0.4. */
   larosaSparsity?: number;
+  /** What else the optimised arm's larosa is told. Default: nothing. */
+  larosa?: LarosaChoice;
   /** Texts to continue. Default: four built-in ones. */
   prompts?: readonly string[];
   /** Tokens that every timed run generates. Default 128. */
@@ -95,6 +97,7 @@ export function resolveOptions(options: BenchmarkOptions = {}): Settings {
   const settings: Settings = {
     model: options.model ?? 'smollm2-135m',
     larosaSparsity: options.larosaSparsity ?? 0.4,
+    larosa: options.larosa ?? {},
     prompts: options.prompts ?? defaultPrompts,
     maxNewTokens: options.maxNewTokens ?? 128,
     runs: options.runs ?? 5,

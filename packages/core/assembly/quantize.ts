@@ -11,7 +11,8 @@ export function quantize(args: usize, thread: i32, threads: i32): void {
   for (let row = thread; row < rows; row += threads) {
     const from = ptr(args, 1) + <usize>row * ptr(args, 2);
     const to = ptr(args, 7) + <usize>row * ptr(args, 8);
-    const list = ptr(args, 5) ? ptr(args, 5) + <usize>row * ptr(args, 6) : 0;
+    let list = ptr(args, 5) ? ptr(args, 5) + <usize>row * ptr(args, 6) : 0;
+    if (list && load<i32>(list) == width) list = 0;
     const largest = list ? largestOf(from, channelScales, list) : largestOfAll(from, channelScales, width);
     store<f32>(ptr(args, 9) + (<usize>row << 2), largest / cap);
     const inverse: f32 = largest > 0 ? cap / largest : 0;

@@ -30,11 +30,14 @@ export { type ErrorCode, type ErrorDetails, errorCatalogue, LlmoptError } from '
 export { checkGraph } from './graph/check.ts';
 export { describeGraph } from './graph/describe.ts';
 export { type Graph, type ModelConfig, mapOps, type Param, type ValueInfo, withParams } from './graph/graph.ts';
+export { channelLists, type WeightBytesOptions, weightBytesOfRows, weightBytesPerToken } from './graph/weightBytes.ts';
 export { contiguousKvCache } from './kv/contiguous.ts';
 export type { KvBytes, KvCache, KvCacheProvider, KvLayout } from './kv/kvCache.ts';
 export { defineOp, type OpDefinition, type ShapeContext } from './ops/define.ts';
+export { definitionOf } from './ops/index.ts';
 export type { CoreOp, CustomOp, LinearOp, Op } from './ops/op.ts';
 export { createPipeline } from './pipeline/createPipeline.ts';
+export { seededRandom } from './pipeline/random.ts';
 export type * from './pipeline/types.ts';
 export { type HookKind, hooks } from './plugin/hooks.ts';
 export type { Plan } from './plugin/plan.ts';

@@ -1,4 +1,4 @@
-import { checkGraph, contiguousKvCache, describeGraph, type LinearOp, wasm } from '@llmopt/core';
+import { channelLists, checkGraph, contiguousKvCache, describeGraph, type LinearOp, wasm } from '@llmopt/core';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { createArena } from '../../core/src/backends/wasm/arena.ts';
@@ -6,6 +6,7 @@ import { compileWasm } from '../../core/src/backends/wasm/executable.ts';
 import { compile, forwardAlone, forwardPieces, randomGraph } from '../../core/test/backends.ts';
 import { quantizedGraph } from '../../core/test/quantizedGraph.ts';
 import { larosa } from './larosa.ts';
+import { sparsifyGraph } from './selection/sparsifyGraph.ts';
 
 const sparse = async (sparsity: number, sizes: Parameters<typeof randomGraph>[0] = {}) =>
   larosa({ sparsity }).graph!(randomGraph(sizes));
@@ -15,14 +16,24 @@ describe('larosa', () => {
     const graph = await sparse(0.5, { layers: 1, width: 48, ffn: 80 });
     const text = describeGraph(graph);
     expect(graph.ops.filter((op) => op.kind === 'larosa.sparsify')).toHaveLength(4);
-    expect(text).toContain('0.attentionNorm.channels [rows, ≤48] = larosa.sparsify(0.attentionNorm, keep=28)');
+    expect(text).toContain(
+      '0.attentionNorm.channels [rows, ≤48] = larosa.sparsify(0.attentionNorm, keep=28, prefill=dense)',
+    );
     expect(text).toContain(
       '0.query [rows, 48] = linear(0.attentionNorm, channels=0.attentionNorm.channels, blk.0.attn_q.weight [48, 48])',
     );
-    expect(text).toContain('0.gated.channels [rows, ≤80] = larosa.sparsify(0.gated, keep=24)');
+    expect(text).toContain('0.gated.channels [rows, ≤80] = larosa.sparsify(0.gated, keep=24, prefill=dense)');
     // The head stays dense.
     expect(text).toContain('logits [logit rows, 101] = linear(final, token_embd.weight [101, 48])');
     expect(() => checkGraph(graph)).not.toThrow();
+  });
+
+  it('makes no list where all channels stay alive', () => {
+    const { rewritten, skipped } = sparsifyGraph(randomGraph({ width: 48, ffn: 80, layers: 1 }), (site, width) =>
+      site === 'ffnMiddle' ? 20 : width,
+    );
+    expect(channelLists(rewritten)).toEqual(['0.gated.channels']);
+    expect(skipped).toBe(60 * 48);
   });
 
   it('takes what a parallel block reads for one input, and its activation for the middle', async () => {
@@ -114,21 +125,29 @@ describe('larosa', () => {
           ffn: fc.constantFrom(600, 1100),
           chunk: fc.integer({ min: 1, max: 12 }),
           length: fc.integer({ min: 1, max: 20 }),
+          // Rows of the prompt keep all channels.
+          promptLength: fc.integer({ min: 0, max: 20 }),
+          score: fc.constantFrom('magnitude', 'weighted'),
+          threshold: fc.constantFrom(undefined, undefined, 0.5),
         }),
-        async ({ seed, sparsity, threads, ffn, chunk, length }) => {
-          const graph = await sparse(sparsity, { seed, width: 72, headDim: 20, ffn });
+        async ({ seed, sparsity, threads, ffn, chunk, length, promptLength, score, threshold }) => {
+          const dense = randomGraph({ seed, width: 72, headDim: 20, ffn });
+          const graph =
+            threshold === undefined
+              ? await larosa({ sparsity, score }).graph!(dense)
+              : sparsifyGraph(dense, () => ({ threshold }), { score }).rewritten;
           const tokens = Array.from({ length }, (_, i) => (i * 7 + seed) % 101);
           const one = await compile(wasm({ precision, threads: 1 }), graph);
           const many = await compile(wasm({ precision, threads }), graph);
           try {
-            const expected = await forwardAlone(one, tokens, 1);
+            const expected = await forwardAlone(one, tokens, 1, promptLength);
             // A second sequence shares every batch.
             const slots = [many.kv.acquire()!, many.kv.acquire()!] as const;
             for (let at = 0; at < length; at += chunk) {
               const piece = tokens.slice(at, at + chunk);
               const rows = await forwardPieces(many, [
                 { slot: slots[1], tokens: [at % 101] },
-                { slot: slots[0], tokens: piece },
+                { slot: slots[0], tokens: piece, promptLength },
               ]);
               piece.forEach((_, i) => {
                 expect(Buffer.from(rows[i + 1]!.buffer).equals(Buffer.from(expected[at + i]!.buffer))).toBe(true);
@@ -168,8 +187,38 @@ describe('larosa', () => {
     const graph = await sparse(0.5, { architecture: 'phi2', layers: 1, width: 48, ffn: 80 });
     const text = describeGraph(graph);
     expect(graph.ops.filter((op) => op.kind === 'larosa.sparsify')).toHaveLength(3);
-    expect(text).toContain('0.attentionNorm.channels [rows, ≤48] = larosa.sparsify(0.attentionNorm, keep=28)');
-    expect(text).toContain('0.activated.channels [rows, ≤80] = larosa.sparsify(0.activated, keep=24)');
+    expect(text).toContain(
+      '0.attentionNorm.channels [rows, ≤48] = larosa.sparsify(0.attentionNorm, keep=28, prefill=dense)',
+    );
+    expect(text).toContain('0.activated.channels [rows, ≤80] = larosa.sparsify(0.activated, keep=24, prefill=dense)');
+  });
+
+  it('scores by the norms of the columns of all projections that share an input', async () => {
+    const graph = await larosa({ sparsity: 0.5, score: 'weighted' }).graph!(randomGraph({ width: 48, ffn: 80 }));
+    expect(describeGraph(graph)).toContain(
+      '1.ffnNorm.channels [rows, ≤48] = larosa.sparsify(1.ffnNorm, 1.ffnNorm.channels.norms [48], keep=28, prefill=dense)',
+    );
+    const weights = ['gate', 'up'].map((name) => graph.params.get(`blk.1.ffn_${name}.weight`)!);
+    const numbers = await Promise.all(weights.map((weight) => weight.read()));
+    const column = numbers.flatMap((all) => [...all].filter((_, i) => i % 48 === 7));
+    const norms = await graph.params.get('1.ffnNorm.channels.norms')!.read();
+    expect(norms[7]).toBeCloseTo(Math.hypot(...column), 5);
+  });
+
+  it.each([
+    ['a threshold below 0', { threshold: -1 }, 'the threshold is -1, not a number from 0 on'],
+    ['a threshold that is no number', { threshold: Number.NaN }, 'the threshold is NaN, not a number from 0 on'],
+    ['no channel', 0, 'keep is 0, not in 1 … 48'],
+    ['too many channels', 5000, 'keep is 5000, not in 1 … 48'],
+  ])('refuses %s', (_, selection, message) => {
+    const { rewritten } = sparsifyGraph(randomGraph({ width: 48 }), () => selection);
+    expect(() => checkGraph(rewritten)).toThrow(message);
+  });
+
+  it('refuses a score it does not know', () => {
+    expect(() => larosa({ sparsity: 0.4, score: 'size' as 'magnitude' })).toThrow(
+      'larosa: score is "size"; magnitude and weighted are allowed.',
+    );
   });
 
   it('reports the share of weights that a token skips', async () => {

@@ -1,109 +1,129 @@
-import {
-  type CustomOp,
-  definePlugin,
-  type Graph,
-  type LinearOp,
-  LlmoptError,
-  mapOps,
-  type Op,
-  type Plugin,
-} from '@llmopt/core';
+import { definePlugin, LlmoptError, type Plugin } from '@llmopt/core';
+import { layerBudget } from './budget/layers.ts';
 import { checkBudget, defaultCoefficients, keptChannels, type Site } from './budget.ts';
-import { sparsifyDefinition } from './sparsify.ts';
+import { activationsIn } from './calibration/activations.ts';
+import { openCalibration } from './calibration/artefact.ts';
+import type { Calibration } from './calibration/calibration.ts';
+import { compensate } from './compensation/compensate.ts';
+import { checkKnown } from './knownOptions.ts';
+import { applyRotation, needsCalibration } from './rotation/apply.ts';
+import { forgetBases } from './rotation/basis.ts';
+import { checkRotation, type Rotation } from './rotation/plan.ts';
+import type { Prefill, Score } from './selection/sparsify.ts';
+import { sparsifyGraph } from './selection/sparsifyGraph.ts';
+import { thresholds } from './selection/thresholds.ts';
 
 export interface LarosaOptions {
   /** Share of the layers' weights that each token skips, from 0 (nothing changes) to below 1. */
   sparsity: number;
   /** How the sparsity is spread over the inputs of a layer. Default .8, 4/3, .8, 1.4. */
   coefficients?: Partial<Record<Site, number>>;
+  /**
+   * What makes a channel large: `magnitude` (default), or `weighted`: magnitude times the norm of the weights' column, over all projections that
+   * share the input.
+   */
+  score?: Score;
+  /**
+   * `topK` (default): exactly so many channels per token; `threshold`: those above a magnitude that is fixed per input by the calibration, so
+   * that only their mean is as asked for (TEAL). Needs `calibration`.
+   */
+  selection?: 'topK' | 'threshold';
+  /** `dense` (default): the prompt is computed with all weights, as without larosa; `sparse`: like all other tokens. */
+  prefill?: Prefill;
+  /**
+   * `coefficients` (default): the same in every layer; `uniform`: the same for every input; `layers`: shares per layer and site, such that what is
+   * dropped changes the residual stream least, which needs `calibration`.
+   */
+  budget?: 'coefficients' | 'uniform' | 'layers';
+  /**
+   * In which basis the residual stream is made sparse: `none` (default) as it is; `layer` in one per layer, at the price of a matrix between
+   * two layers; so many layers share one; `shared`: all do. Needs `calibration`.
+   */
+  rotation?: Rotation;
+  /** The values of each KV head in a basis of their own, which costs nothing. Needs `calibration`, and is the default with one. */
+  values?: boolean;
+  /** Put what is dropped back on average, as a bias of each projection. Default false. Needs `calibration`. */
+  compensation?: boolean;
+  /** What `calibrate` wrote for this model: its path, or opened. */
+  calibration?: string | Calibration;
 }
 
 /**
  * Sparse activations: of the input of every projection, each token keeps the largest numbers (exact Top-K by magnitude), and the
- * weights of the other channels are neither read nor multiplied. Rotation is not part of this version.
+ * weights of the other channels are neither read nor multiplied.
  * @throws LLMOPT_OPTION_INVALID
  */
 export function larosa(options: LarosaOptions): Plugin {
+  checkKnown(options);
   const coefficients = { ...defaultCoefficients, ...options.coefficients };
-  const { sparsity } = options;
+  const { sparsity, score = 'magnitude', prefill = 'dense' } = options;
+  checkWord('score', score, ['magnitude', 'weighted']);
+  checkWord('prefill', prefill, ['dense', 'sparse']);
+  const { budget = 'coefficients', rotation = 'none', selection = 'topK', compensation = false, calibration } = options;
+  const { values = calibration !== undefined } = options;
   checkBudget(sparsity, coefficients);
+  checkRotation(rotation);
+  checkWord('budget', budget, ['coefficients', 'uniform', 'layers']);
+  checkWord('selection', selection, ['topK', 'threshold']);
+  const needs = {
+    ...{ rotation: rotation !== 'none', values, compensation },
+    ...{ 'budget: layers': budget === 'layers', 'selection: threshold': selection === 'threshold' },
+  };
+  for (const [option, used] of Object.entries(needs)) if (used && !calibration) throw needsCalibration(option);
+  if (compensation && prefill === 'dense') {
+    throw new LlmoptError(
+      'LLMOPT_OPTION_INVALID',
+      'larosa: compensation makes up for channels that prompts do not drop.',
+      {
+        hint: "Give prefill: 'sparse' with it.",
+      },
+    );
+  }
+  if (selection === 'threshold' && score === 'weighted') {
+    throw new LlmoptError('LLMOPT_OPTION_INVALID', 'larosa: a threshold goes by magnitude, not by weighted scores.', {
+      hint: "Give score: 'magnitude' with it.",
+    });
+  }
   let skippedWeightShare = 0;
   return definePlugin({
     name: 'larosa',
     version: '0.1',
-    options: { sparsity, coefficients },
+    options: {
+      ...{ sparsity, coefficients, score, selection, prefill, budget, rotation, values, compensation },
+      calibration: typeof calibration === 'string' ? calibration : calibration?.checksum,
+    },
     fidelity: sparsity === 0 ? 'exact' : 'approximate',
     // A plugin that adds rows to the embedding goes first, so that nothing it adds is missed.
     after: ['adaptivocab'],
+    ...(rotation !== 'none' && { claims: ['residualBasis'] }),
     requires: ['channels'],
-    graph(graph) {
-      const { rewritten, skipped, total } = sparsifyGraph(graph, (site, width) =>
-        keptChannels(width, sparsity, coefficients[site]),
+    async graph(graph) {
+      const calibrated = typeof calibration === 'string' ? await openCalibration(calibration, graph) : calibration;
+      const { graph: rotated, bases } = applyRotation(graph, { rotation, values }, calibrated);
+      const perLayer = budget === 'layers' ? layerBudget(graph, await calibrated!.costs(), sparsity) : undefined;
+      const keep = (layer: number, site: Site, width: number) =>
+        perLayer?.(layer, site) ?? keptChannels(width, sparsity, budget === 'uniform' ? 1 : coefficients[site]);
+      const activations = calibrated && activationsIn(calibrated, graph, bases);
+      const reached = selection === 'threshold' ? await thresholds(graph, activations!, keep) : undefined;
+      const { rewritten, skipped, total } = sparsifyGraph(
+        rotated,
+        (site, width, { layer }) => reached?.(layer, site) ?? keep(layer, site, width),
+        { score, prefill },
       );
       skippedWeightShare = skipped / total;
-      return rewritten;
+      if (!compensation) return rewritten;
+      return compensate(rewritten, activations!, JSON.stringify([calibrated!.checksum, rotation, values]));
     },
+    // The weights are packed.
+    ready: forgetBases,
     metrics: () => ({ 'larosa.skippedWeightShare': skippedWeightShare }),
   });
 }
 
-/** Puts a sparsify op in front of the projections of each layer; those that share an input share the list. */
-export function sparsifyGraph(graph: Graph, keep: (site: Site, width: number) => number) {
-  const producers = new Map<string, Op>(
-    graph.ops.flatMap((op) => Object.values<string>(op.outputs).map((name) => [name, op] as const)),
-  );
-  const lists = new Map<string, string>();
-  let skipped = 0;
-  let total = 0;
-  const rewritten = mapOps(graph, (op) => {
-    if (op.kind !== 'linear' || op.layer === undefined || op.inputs.channels !== undefined) return op;
-    const { input } = op.inputs;
-    const [outputs, width] = graph.params.get(op.params.weight)!.shape as [number, number];
-    const kept = keep(siteOf(op, producers, graph), width);
-    total += outputs * width;
-    skipped += outputs * (width - kept);
-    const known = lists.get(input);
-    const channels = known ?? `${input}.channels`;
-    const linear: LinearOp = { ...op, inputs: { ...op.inputs, channels } };
-    if (known) return linear;
-    lists.set(input, channels);
-    const sparsify: CustomOp = {
-      kind: 'larosa.sparsify',
-      layer: op.layer,
-      inputs: { input },
-      outputs: { channels },
-      params: {},
-      attributes: { keep: kept },
-      definition: sparsifyDefinition,
-    };
-    return [sparsify, linear];
-  });
-  if (total === 0) {
-    throw new LlmoptError('LLMOPT_GRAPH_INVALID', 'larosa found no projections in the layers of this model.', {
-      hint: 'It works on architectures whose layers are made of linear ops.',
-    });
-  }
-  return { rewritten, skipped, total };
-}
-
-/** Which of the four inputs a projection reads: told by what made the input and where the output goes, not by names. */
-function siteOf(op: LinearOp, producers: ReadonlyMap<string, Op>, graph: Graph): Site {
-  const producer = producers.get(op.inputs.input)?.kind;
-  if (producer === 'attention') return 'attentionOutput';
-  if (producer === 'gatedAct' || producer === 'act') return 'ffnMiddle';
-  return feedsAttention(op.inputs.input, graph) ? 'attentionInput' : 'ffnInput';
-}
-
-/** Whether a projection of this value ends in attention, directly or through rope. */
-function feedsAttention(input: string, graph: Graph): boolean {
-  const projected = new Set(
-    graph.ops
-      .filter((op) => op.kind === 'linear' && op.inputs.input === input)
-      .map((op) => (op as LinearOp).outputs.output),
-  );
-  for (const op of graph.ops)
-    if (op.kind === 'rope' && projected.has(op.inputs.input)) projected.add(op.outputs.output);
-  return graph.ops.some(
-    (op) => op.kind === 'attention' && Object.values(op.inputs).some((name) => projected.has(name)),
+function checkWord(option: string, word: string, allowed: readonly string[]): void {
+  if (allowed.includes(word)) return;
+  throw new LlmoptError(
+    'LLMOPT_OPTION_INVALID',
+    `larosa: ${option} is "${word}"; ${allowed.join(' and ')} are allowed.`,
   );
 }

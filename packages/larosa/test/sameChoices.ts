@@ -4,7 +4,7 @@ import { compile } from '../../core/test/backends.ts';
 import { realModelPath } from '../../core/test/realModel/model.ts';
 import { parityFixture } from '../../core/test/realModel/parityFixture.ts';
 import { larosa } from '../src/larosa.ts';
-import { topK } from '../src/sparsify.ts';
+import { topK } from '../src/selection/choose.ts';
 
 // Where the two best logits are closer than this, rounding may choose.
 const tie = 1e-3;

@@ -1,2 +1,3 @@
 export * from './benchmarkResult.ts';
 export * from './errors.ts';
+export * from './sweepResult.ts';

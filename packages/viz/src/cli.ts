@@ -1,11 +1,11 @@
 #!/usr/bin/env node
 import { readFile } from 'node:fs/promises';
-import { parseBenchmarkResult, ResultError } from '@llmopt/schema';
+import { isSweep, parseBenchmarkResult, parseSweepResult, ResultError } from '@llmopt/schema';
 import { defineCommand, runMain } from 'citty';
-import { renderCharts } from './renderCharts.ts';
+import { renderCharts, renderSweep } from './renderCharts.ts';
 
 const command = defineCommand({
-  meta: { name: 'llmopt-viz', description: 'Draws the charts of a benchmark result, as PNG and SVG.' },
+  meta: { name: 'llmopt-viz', description: 'Draws the charts of a benchmark result or of a sweep, as PNG and SVG.' },
   args: {
     input: {
       type: 'string',
@@ -17,7 +17,8 @@ const command = defineCommand({
   },
   async run({ args }) {
     try {
-      const files = await renderCharts(await readResult(args.input), args.output);
+      const draw = await readResult(args.input);
+      const files = await draw(args.output);
       for (const file of files) console.log(file);
     } catch (error) {
       if (!(error instanceof ResultError)) throw error;
@@ -27,7 +28,8 @@ const command = defineCommand({
   },
 });
 
-async function readResult(file: string) {
+/** Reads a result; what it returns draws its charts into a folder. */
+async function readResult(file: string): Promise<(folder: string) => Promise<string[]>> {
   let text: string;
   try {
     text = await readFile(file, 'utf8');
@@ -39,7 +41,13 @@ async function readResult(file: string) {
     );
   }
   try {
-    return parseBenchmarkResult(JSON.parse(text));
+    const value: unknown = JSON.parse(text);
+    if (isSweep(value)) {
+      const sweep = parseSweepResult(value);
+      return (folder) => renderSweep(sweep, folder);
+    }
+    const result = parseBenchmarkResult(value);
+    return (folder) => renderCharts(result, folder);
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause);
     throw new ResultError('LLMOPT_RESULT_INVALID', `${file}: ${reason}`, { cause });

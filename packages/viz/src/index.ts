@@ -1,1 +1,1 @@
-export { renderCharts } from './renderCharts.ts';
+export { renderCharts, renderSweep } from './renderCharts.ts';

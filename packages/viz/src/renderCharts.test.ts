@@ -3,9 +3,10 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { bare, fourArms, twoArms } from '../test/results.ts';
-import { charts } from './charts/index.ts';
+import { sweep } from '../test/sweep.ts';
+import { charts, sweepCharts } from './charts/index.ts';
 import { rasterize, render } from './render.ts';
-import { renderCharts } from './renderCharts.ts';
+import { renderCharts, renderSweep } from './renderCharts.ts';
 
 const names = ['comprehensive_dashboard', 'improvements', 'memory_comparison', 'time_comparison', 'token_comparison'];
 
@@ -17,6 +18,37 @@ describe.each([
   it.each(names)('%s looks as it did when it was last looked at', async (chart) => {
     const { svg } = await render(charts[chart]!(result));
     await expect(svg).toMatchFileSnapshot(`../test/output/${name}-${chart}.svg`);
+  });
+});
+
+describe('the chart of a sweep', () => {
+  const svgOf = async (result = sweep()) => (await render(sweepCharts.pareto!(result))).svg;
+
+  it('looks as it did when it was last looked at', async () => {
+    await expect(await svgOf()).toMatchFileSnapshot('../test/output/sweep-pareto.svg');
+  });
+
+  it('says where the reference is, which has no place on either axis', async () => {
+    expect(await svgOf()).toContain('dense float32 (KL 0, at 538 MB →)');
+  });
+
+  it('says where another engine is compared at fewer positions', async () => {
+    expect(await svgOf()).toContain('node-llama-cpp Q4_1, 1,024 positions');
+    expect(await svgOf()).not.toMatch(/dense int8, [\d,]+ positions/);
+  });
+
+  it('does with what an interrupted sweep has', async () => {
+    const { points } = sweep();
+    const svg = await svgOf(sweep({ incomplete: true, points: points.slice(0, 1) }));
+    expect(svg).toContain('INCOMPLETE');
+    expect(svg).toContain('dense float32 (KL 0)');
+    expect(await svgOf(sweep({ incomplete: true, points: [] }))).toContain('>not measured<');
+  });
+
+  it('shows times by their pairs: the machine that was slower later changes nothing', async () => {
+    const slower = sweep();
+    for (const { kind, time } of slower.points) if (kind === 'larosa' && time) time.timePerOutputTokenMs.mean *= 2;
+    expect(await svgOf(slower)).toBe(await svgOf());
   });
 });
 
@@ -74,6 +106,11 @@ describe('renderCharts', () => {
     expect(files).toHaveLength(10);
     const png = await readFile(path.join(folder, 'a', 'plots', 'improvements.png'));
     expect([...png.subarray(0, 8)]).toEqual([0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a]);
+  });
+
+  it('writes that of a sweep', async () => {
+    await renderSweep(sweep(), folder);
+    expect((await readdir(folder)).sort()).toEqual(['pareto.png', 'pareto.svg']);
   });
 
   it('refuses a folder that cannot be written, and leaves nothing', async () => {

@@ -1,7 +1,8 @@
 import { mkdir, rename, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import { type BenchmarkResult, ResultError } from '@llmopt/schema';
-import { charts } from './charts/index.ts';
+import { type BenchmarkResult, ResultError, type SweepResult } from '@llmopt/schema';
+import type { TopLevelSpec } from 'vega-lite';
+import { charts, sweepCharts } from './charts/index.ts';
 import { render } from './render.ts';
 
 /**
@@ -11,9 +12,24 @@ import { render } from './render.ts';
  * @throws ResultError with code LLMOPT_WRITE_FAILED when the folder cannot be written
  */
 export async function renderCharts(result: BenchmarkResult, outputDir: string): Promise<string[]> {
+  return writeCharts(
+    Object.entries(charts).map(([name, chart]) => [name, chart(result)]),
+    outputDir,
+  );
+}
+
+/** The same for a sweep: `pareto`. @throws ResultError with code LLMOPT_WRITE_FAILED when the folder cannot be written */
+export async function renderSweep(result: SweepResult, outputDir: string): Promise<string[]> {
+  return writeCharts(
+    Object.entries(sweepCharts).map(([name, chart]) => [name, chart(result)]),
+    outputDir,
+  );
+}
+
+async function writeCharts(specs: readonly [name: string, TopLevelSpec][], outputDir: string): Promise<string[]> {
   const files: [name: string, content: string | Uint8Array][] = [];
-  for (const [name, chart] of Object.entries(charts)) {
-    const { svg, png } = await render(chart(result));
+  for (const [name, spec] of specs) {
+    const { svg, png } = await render(spec);
     files.push([`${name}.png`, png], [`${name}.svg`, svg]);
   }
   const temporary: string[] = [];

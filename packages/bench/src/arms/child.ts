@@ -36,7 +36,7 @@ function assertFits(pipeline: Pipeline, ids: readonly number[][], maxNewTokens: 
 }
 
 /** What an arm's process does when asked. One pipeline per process, except to measure quality, which needs two. */
-export function createHandlers(open: OpenArm): Handlers<Exclude<ArmCall, 'loadPeer'>> {
+export function createHandlers(open: OpenArm): Handlers<Exclude<ArmCall, 'loadPeer' | 'comparePeer'>> {
   let loaded: { pipeline: Pipeline; prompts: number[][] } | undefined;
 
   const loadedPrompt = (prompt: number) => {
@@ -109,7 +109,8 @@ export function createHandlers(open: OpenArm): Handlers<Exclude<ArmCall, 'loadPe
 
     async writeLogits(input, report) {
       const onProgress = (fraction: number) => report({ stage: 'quality', fraction });
-      return { positions: await writeLogits(loadedPipeline(), { ...input, onProgress }) };
+      const losses = await writeLogits(loadedPipeline(), { ...input, onProgress });
+      return { positions: losses.length, losses };
     },
 
     compareLogits(input, report) {

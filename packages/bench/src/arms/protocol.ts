@@ -1,7 +1,8 @@
 import type { ErrorCode, GenerateResult, Profile, Progress, ReadBandwidth } from '@llmopt/core';
 import type { PeerLoad, PeerLoadReport } from '../peers/protocol.ts';
+import type { Divergences } from '../quality/divergences.ts';
 import type { QualityReport } from '../quality/evaluate.ts';
-import type { Divergences } from '../quality/logitsFile.ts';
+import type { Window } from '../quality/windows.ts';
 import type { ArmSpec, BackendSpec } from './spec.ts';
 
 export interface LoadReport {
@@ -62,6 +63,11 @@ export interface ArmCalls {
   /** The same as `load` for an arm of another engine. */
   loadPeer: { input: PeerLoad; output: PeerLoadReport };
   run: { input: RunRequest; output: RunReport };
+  /** The same as `compareLogits` for an arm of another engine: of windows, float32 `[positions, vocabulary]` in the file. */
+  comparePeer: {
+    input: { windows: readonly Window[]; file: string; vocabularySize: number };
+    output: Divergences;
+  };
   /** Profile decode steps behind a prompt. */
   profile: { input: { prompt: number; steps: number }; output: Profile | undefined };
   /** CPU time that the process has used since its start. */
@@ -72,10 +78,10 @@ export interface ArmCalls {
     input: { baseline: ArmSpec; optimized: ArmSpec; text: string; maxTokens: number; seed: number };
     output: QualityReport;
   };
-  /** Write down the loaded model's logits. */
-  writeLogits: { input: PositionsInput; output: { positions: number } };
-  /** Compare the loaded model's logits with those that another arm wrote, position by position. */
-  compareLogits: { input: PositionsInput; output: Divergences };
+  /** Write down the loaded model's logits; `losses` are its negative log-likelihoods, one per position. */
+  writeLogits: { input: PositionsInput; output: { positions: number; losses: number[] } };
+  /** Compare the loaded model's logits with those that other arms wrote, position by position: one answer per file. */
+  compareLogits: { input: Omit<PositionsInput, 'file'> & { files: readonly string[] }; output: Divergences[] };
 }
 
 export type ArmCall = keyof ArmCalls;

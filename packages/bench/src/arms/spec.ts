@@ -1,5 +1,5 @@
 import { type Backend, createPipeline, type Pipeline, type Plugin, type Progress, reference, wasm } from '@llmopt/core';
-import { larosa } from '@llmopt/larosa';
+import { type LarosaOptions, larosa } from '@llmopt/larosa';
 
 /** An arm as plain data, so that it can be sent to the process that runs it. */
 export interface ArmSpec {
@@ -19,10 +19,13 @@ export type BackendSpec =
 
 export type BackendName = BackendSpec['name'];
 
+/** What `larosa` is told beside the sparsity, as it is written on a command line; larosa itself checks it. */
+export type LarosaChoice = Readonly<Record<string, string | number | boolean>>;
+
 /** A first-party plugin and its options. */
 export interface PluginSpec {
   name: 'larosa';
-  options: { sparsity: number };
+  options: { sparsity: number } & LarosaChoice;
 }
 
 /** Backends beside those of core's main entry point come with packages of their own, which nobody else should load. */
@@ -41,8 +44,9 @@ export async function backendOf(spec: BackendSpec): Promise<Backend> {
   }
 }
 
-function pluginOf(spec: PluginSpec): Plugin {
-  return larosa(spec.options);
+/** @throws LLMOPT_OPTION_INVALID, and what reading a calibration throws */
+export function pluginOf({ options }: PluginSpec): Plugin {
+  return larosa(options as LarosaOptions);
 }
 
 /** A loaded arm, and what its backend says about itself: threads, precision, device, ... */

@@ -1,7 +1,7 @@
 import { LlmoptError } from '@llmopt/core';
 import type { ArmProcess } from '../arms/parent.ts';
 import type { LoadReport, ProbeReport } from '../arms/protocol.ts';
-import type { Divergences } from '../quality/logitsFile.ts';
+import type { Divergences } from '../quality/divergences.ts';
 import type { Reporter } from '../report/reporter.ts';
 import { runTimed, type Sample } from '../runner.ts';
 import type { Contestant } from './contestants.ts';
@@ -19,7 +19,7 @@ export interface BackendRecord {
   plan?: Plan;
   samples: Sample[];
   /** From the reference; absent for the reference itself, and where the reference failed. */
-  divergences?: Divergences;
+  divergences?: Pick<Divergences, 'divergences' | 'agreements'>;
 }
 
 export interface MeasureOptions {
@@ -93,7 +93,7 @@ async function compare({ arm, record }: Running, session: Session): Promise<void
   reporter.stage(`Logits of ${record.contestant.title}`);
   const onProgress = ({ fraction }: { fraction: number }) => reporter.progress(fraction);
   try {
-    record.divergences = await arm.call('compareLogits', { text, positions, file }, { onProgress });
+    [record.divergences] = await arm.call('compareLogits', { text, positions, files: [file] }, { onProgress });
   } catch (error) {
     noteFailure(record, error, session);
   }

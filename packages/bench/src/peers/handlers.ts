@@ -3,16 +3,16 @@ import type { PeerName } from './names.ts';
 import { createLlamaHandlers } from './nodeLlamaCpp.ts';
 import { createTransformersHandlers } from './transformersJs.ts';
 
-type PeerHandlers = Handlers<'loadPeer' | 'run'>;
+type EngineHandlers = Handlers<'loadPeer' | 'run'> & Partial<Handlers<'comparePeer'>>;
 
-const engines: Readonly<Record<PeerName, () => PeerHandlers>> = {
+const engines: Readonly<Record<PeerName, () => EngineHandlers>> = {
   'node-llama-cpp': createLlamaHandlers,
   'transformers-js': createTransformersHandlers,
 };
 
 /** What the process of a peer does when asked: what its engine does, which loading names. */
-export function createPeerHandlers(): PeerHandlers {
-  let handlers: PeerHandlers | undefined;
+export function createPeerHandlers(): Required<EngineHandlers> {
+  let handlers: EngineHandlers | undefined;
   return {
     async loadPeer(input, report) {
       handlers = engines[input.engine]();
@@ -21,6 +21,10 @@ export function createPeerHandlers(): PeerHandlers {
     async run(request, report) {
       if (!handlers) throw new Error('Nothing was loaded.');
       return handlers.run(request, report);
+    },
+    async comparePeer(input, report) {
+      if (!handlers?.comparePeer) throw new Error('The engine hands out no probabilities.');
+      return handlers.comparePeer(input, report);
     },
   };
 }

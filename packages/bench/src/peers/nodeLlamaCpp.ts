@@ -1,6 +1,9 @@
 import { performance } from 'node:perf_hooks';
 import type { LlamaContextSequence, LlamaModel, Token } from 'node-llama-cpp';
-import type { Handlers, RunReport, RunRequest } from '../arms/protocol.ts';
+import type { ArmCalls, Handlers, Report, RunReport, RunRequest } from '../arms/protocol.ts';
+import { compareRows } from '../quality/compareRows.ts';
+import { addScore, type Divergences, noDivergences } from '../quality/divergences.ts';
+import { openLogits } from '../quality/logitsReader.ts';
 import type { PeerLoad, PeerLoadReport } from './protocol.ts';
 import { timingsOf } from './timings.ts';
 
@@ -69,11 +72,55 @@ async function generate(
   };
 }
 
+/** Positions whose probabilities, a map of the whole vocabulary each, are in memory at once. */
+const chunkTokens = 16;
+
+async function compare(
+  { sequence }: Loaded,
+  { windows, file, vocabularySize }: ArmCalls['comparePeer']['input'],
+  report: Report,
+): Promise<Divergences> {
+  const expected = new Float32Array(vocabularySize);
+  const own = new Float32Array(vocabularySize);
+  const result = noDivergences();
+  const reader = await openLogits(file);
+  // Probabilities as the model gives them.
+  const generateNext = { probabilities: true, options: { temperature: 1, topK: 0, topP: 1, minP: 0 } };
+  try {
+    for (const [number, { tokens, firstScoredRow }] of windows.entries()) {
+      await sequence.clearHistory();
+      // The last token is only foretold.
+      const rows = tokens.length - 1;
+      for (let from = 0; from < rows; from += chunkTokens) {
+        const chunk = tokens.slice(from, Math.min(from + chunkTokens, rows)) as Token[];
+        const outputs = await sequence.controlledEvaluate(chunk.map((token) => [token, { generateNext }]));
+        for (const [index, output] of outputs.entries()) {
+          const row = from + index;
+          if (row < firstScoredRow) continue;
+          const { probabilities } = output?.next ?? {};
+          if (!probabilities || !(await reader.next(expected)))
+            throw new Error(`Position ${row} has no probabilities.`);
+          own.fill(Number.NEGATIVE_INFINITY);
+          for (const [token, probability] of probabilities) own[token] = Math.log(Math.max(probability, smallest));
+          addScore(result, compareRows(expected, own, tokens[row + 1] as number));
+        }
+        report({ stage: 'quality', fraction: (number + from / rows) / windows.length });
+      }
+    }
+    return result;
+  } finally {
+    await reader.close();
+  }
+}
+
+/** No probability is 0: one that float32 cannot hold would make the divergence infinite. */
+const smallest = 2 ** -149;
+
 /**
  * What the process of a node-llama-cpp arm does when asked: the same prompts, greedily, on the CPU. Each request begins
  * with an empty cache. Nothing is built or downloaded.
  */
-export function createLlamaHandlers(): Handlers<'loadPeer' | 'run'> {
+export function createLlamaHandlers(): Handlers<'loadPeer' | 'run' | 'comparePeer'> {
   let loaded: Loaded | undefined;
   return {
     async loadPeer(input) {
@@ -84,6 +131,10 @@ export function createLlamaHandlers(): Handlers<'loadPeer' | 'run'> {
     async run(request) {
       if (!loaded) throw new Error('Nothing was loaded.');
       return generate(loaded, request);
+    },
+    async comparePeer(input, report) {
+      if (!loaded) throw new Error('Nothing was loaded.');
+      return compare(loaded, input, report);
     },
   };
 }

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { fakePipeline } from '../../test/fakePipeline.ts';
 import { mean } from '../statistics/summary.ts';
+import type { Divergences } from './divergences.ts';
 import { evaluateQuality } from './evaluate.ts';
 import { compareLogits, writeLogits } from './logitsFile.ts';
 
@@ -32,32 +33,41 @@ describe('logits in a file', () => {
     // Beyond the end of a window, so that another one begins.
     expect(positions).toBe(599);
     const pipeline = fakePipeline({ logits: a });
-    expect(await writeLogits(pipeline, { text, positions, file })).toBe(positions);
+    const written = await writeLogits(pipeline, { text, positions, file });
+    expect(written).toHaveLength(positions);
     expect((await stat(file)).size).toBe(positions * 128 * 4);
-    const { divergences, agreements } = await compareLogits(fakePipeline({ logits: b }), { text, positions, file });
+    const other = join(folder, 'own.f32');
+    await writeLogits(fakePipeline({ logits: b }), { text, positions, file: other });
+    const [toA, toItself] = await compareLogits(fakePipeline({ logits: b }), { text, positions, files: [file, other] });
+    const { divergences, agreements, losses, expectedLosses } = toA as Divergences;
+    expect(toItself).toMatchObject({ losses, expectedLosses: losses, agreements: Array(positions).fill(1) });
     expect(divergences).toHaveLength(positions);
     expect(mean(divergences)).toBe(comparison?.klDivergence.mean);
     expect(mean(agreements)).toBe(comparison?.topTokenAgreement.mean);
+    expect(written).toEqual(expectedLosses.map((loss) => expect.closeTo(loss, 12)));
+    const ratio = Math.exp(mean(losses) - mean(expectedLosses));
+    expect(ratio).toBeCloseTo(comparison?.perplexityRatio.mean as number, 12);
     expect(pipeline.freeSlots()).toBe(1);
   });
 
   it('may be compared at fewer positions than were written', async () => {
     const file = join(folder, 'fewer.f32');
     await writeLogits(fakePipeline({ logits: wave(0.1) }), { text, positions: 100, file });
-    const { divergences } = await compareLogits(fakePipeline({ logits: wave(0.1) }), { text, positions: 30, file });
-    expect(divergences).toEqual(Array(30).fill(0));
+    const same = fakePipeline({ logits: wave(0.1) });
+    const [result] = await compareLogits(same, { text, positions: 30, files: [file] });
+    expect(result?.divergences).toEqual(Array(30).fill(0));
   });
 
   it('end where the text does', async () => {
     const file = join(folder, 'short.f32');
-    expect(await writeLogits(fakePipeline(), { text: 'ten chars.', positions: 100, file })).toBe(9);
+    expect(await writeLogits(fakePipeline(), { text: 'ten chars.', positions: 100, file })).toHaveLength(9);
   });
 
   it('are an error where they end too early', async () => {
     const file = join(folder, 'cut.f32');
     await writeLogits(fakePipeline(), { text, positions: 10, file });
     await truncate(file, 5 * 128 * 4 + 17);
-    await expect(compareLogits(fakePipeline(), { text, positions: 10, file })).rejects.toMatchObject({
+    await expect(compareLogits(fakePipeline(), { text, positions: 10, files: [file] })).rejects.toMatchObject({
       code: 'LLMOPT_BENCH_FAILED',
       message: expect.stringContaining('after 5 positions'),
     });

@@ -73,8 +73,11 @@ export async function walk(
   }
 }
 
+/** What tells how a model reads a text. */
+export type TextReader = Pick<Pipeline, 'tokenizer' | 'graph'>;
+
 /** The text cut up as the model reads it. @throws LLMOPT_OPTION_INVALID for a text without two tokens */
-export function windowsOf(pipeline: Pipeline, options: TextOptions): Window[] {
+export function windowsOf(pipeline: TextReader, options: TextOptions): Window[] {
   const ids = pipeline.tokenizer.encode(options.text.slice(0, options.maxTokens * charactersPerToken), {
     addBos: false,
   });
@@ -90,6 +93,6 @@ export function windowsOf(pipeline: Pipeline, options: TextOptions): Window[] {
   );
 }
 
-export function windowTokensOf(pipeline: Pipeline, options: TextOptions): number {
+export function windowTokensOf(pipeline: TextReader, options: Pick<TextOptions, 'windowTokens'> = {}): number {
   return Math.min(options.windowTokens ?? 512, pipeline.graph.config.contextLength);
 }

@@ -20,6 +20,11 @@ export interface Batch {
   slots: ArrayLike<number>;
   /** Position of each row in its sequence. */
   positions: ArrayLike<number>;
+  /**
+   * 1 for each row that belongs to a prompt, 0 for the others; an op may compute them in another way. It must be a matter of the
+   * position in the sequence, never of the batch, or the invariance law breaks. Default: 0 for all.
+   */
+  prompt?: ArrayLike<number>;
   /** Indices of the rows whose logits are wanted. */
   logits: ArrayLike<number>;
   /** Other values that are wanted, by name, for these rows. Values behind `selectRows` number the rows of `logits`. */

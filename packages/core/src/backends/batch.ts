@@ -25,6 +25,7 @@ export function prepareBatch(
   if (batch.slots.length !== rows || batch.positions.length !== rows) {
     throw invalid(`The batch has ${rows} tokens, ${batch.slots.length} slots and ${batch.positions.length} positions.`);
   }
+  if (batch.prompt) checkFlags(batch.prompt, rows);
   const lengths = new Map<number, number>();
   for (let row = 0; row < rows; row++) {
     const slot = batch.slots[row]!;
@@ -54,6 +55,14 @@ export function prepareBatch(
   }
   for (const [slot, length] of lengths) kv.reserve(slot, length);
   return lengths;
+}
+
+function checkFlags(prompt: ArrayLike<number>, rows: number): void {
+  if (prompt.length !== rows) throw invalid(`The batch has ${rows} tokens and ${prompt.length} marks of prompt rows.`);
+  for (let row = 0; row < rows; row++) {
+    if (prompt[row] !== 0 && prompt[row] !== 1)
+      throw invalid(`Row ${row} is marked ${prompt[row]}; 1 is a row of a prompt, 0 any other.`);
+  }
 }
 
 function checkRows(what: string, indices: ArrayLike<number>, rows: number): void {

@@ -46,7 +46,10 @@ export interface Graph {
 export interface ValueInfo {
   readonly kind: 'float' | 'channels';
   readonly width: number;
-  /** Of `channels`: how many of the `width` a list has at most, where that is known. Backends choose a layout by it. */
+  /**
+   * Of `channels`: how many of the `width` the list of a row has at most that does not belong to a prompt, or, where lists differ in length, on
+   * average. Backends choose a layout by it; a longer list must work all the same.
+   */
   readonly most?: number;
   readonly rows: 'batch' | 'logits';
 }

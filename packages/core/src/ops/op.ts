@@ -35,7 +35,11 @@ export interface LayerNormOp extends OpOf<'layerNorm', Input, Output, { gain: st
  * input · weightᵀ (+ bias), weight `[out, in]`. With `channels`, only the listed input channels count;
  * a backend skips the others or treats them as zero.
  */
-export type LinearOp = OpOf<'linear', { input: string; channels?: string }, Output, { weight: string; bias?: string }>;
+export interface LinearOp
+  extends OpOf<'linear', { input: string; channels?: string }, Output, { weight: string; bias?: string }> {
+  /** A backend that quantises weights leaves these as they are. */
+  readonly precise?: boolean;
+}
 
 /** Rotary position embedding on heads that lie side by side. */
 export interface RopeOp extends OpOf<'rope', Input, Output, None> {

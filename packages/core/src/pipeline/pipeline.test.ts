@@ -48,6 +48,30 @@ it('takes fewer slots than 4 where 4 do not fit, unless they were asked for', as
   ]);
 });
 
+it('marks the rows of a prompt, however it is cut, and no others', async () => {
+  const backend = wasm({ threads: 1 });
+  const marks = new Map<number, number[]>();
+  const compile: Backend['compile'] = async (graph, options) => {
+    const executable = await backend.compile(graph, { ...options, maxRows: 4 });
+    const forward: typeof executable.forward = (batch) => {
+      for (let row = 0; row < batch.tokens.length; row++) {
+        const slot = batch.slots[row]!;
+        marks.set(slot, [...(marks.get(slot) ?? []), batch.prompt![row]!]);
+      }
+      return executable.forward(batch);
+    };
+    return { ...executable, forward };
+  };
+  const watched = await open({ backend: { ...backend, compile }, maxRows: 4 });
+  const prompts = ['hello world, hello', 'a'];
+  await Promise.all(prompts.map((prompt) => watched.generate(prompt, { maxNewTokens: 4, ignoreEndToken: true })));
+  const lengths = prompts.map((prompt) => watched.tokenizer.encode(prompt).length);
+  await watched.dispose();
+  expect(lengths[0]).toBeGreaterThan(4);
+  // The last new token goes through no step.
+  expect([...marks.values()]).toEqual(lengths.map((length) => [...new Array(length).fill(1), 0, 0, 0]));
+});
+
 describe('generate', () => {
   it('returns text, tokens, usage and timings that fit together', async () => {
     const result = await pipeline.generate('hello world', { maxNewTokens: 12, ignoreEndToken: true });

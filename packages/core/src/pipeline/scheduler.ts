@@ -119,7 +119,8 @@ export function createScheduler(executable: Executable, driver: Driver, maxRows:
       if (job.slot === undefined) continue;
       const rows = Math.min(room, job.tokens.length - job.fed);
       const last = job.fed + rows === job.tokens.length;
-      for (let i = 0; i < rows; i++) columns.add(job.tokens[job.fed + i]!, job.slot, job.fed + i);
+      for (let i = 0; i < rows; i++)
+        columns.add(job.tokens[job.fed + i]!, job.slot, job.fed + i, job.fed + i < job.prompt.length);
       ready.push({ job, rows, logitRow: last ? columns.wantLogits() : undefined });
     }
     return ready.length > 0 ? ready : undefined;
@@ -189,6 +190,7 @@ function batchColumns(maxRows: number) {
   const tokens = make();
   const slots = make();
   const positions = make();
+  const prompt = make();
   const logits = make();
   let rows = 0;
   let wanted = 0;
@@ -199,10 +201,11 @@ function batchColumns(maxRows: number) {
       rows = 0;
       wanted = 0;
     },
-    add(token: number, slot: number, position: number) {
+    add(token: number, slot: number, position: number, inPrompt: boolean) {
       tokens.column[rows] = token;
       slots.column[rows] = slot;
       positions.column[rows] = position;
+      prompt.column[rows] = inPrompt ? 1 : 0;
       rows++;
     },
     /** The row added last wants logits; returns the number of its row of logits. */
@@ -214,6 +217,7 @@ function batchColumns(maxRows: number) {
       tokens: tokens.view(rows),
       slots: slots.view(rows),
       positions: positions.view(rows),
+      prompt: prompt.view(rows),
       logits: logits.view(wanted),
     }),
   };

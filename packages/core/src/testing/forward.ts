@@ -27,17 +27,21 @@ export function compile(backend: Backend, graph: Graph, sizes: CompileSizes = {}
 export interface Piece {
   slot: number;
   tokens: readonly number[];
+  /** Positions of the sequence below this are those of its prompt. Default 0: none is. */
+  promptLength?: number;
 }
 
 /** Puts pieces in one batch, with logits for every row; returns one row of logits per token. */
 export async function forwardPieces(executable: Executable, pieces: readonly Piece[]): Promise<Float32Array[]> {
-  const rows = pieces.flatMap(({ slot, tokens }) =>
-    tokens.map((token, i) => ({ token, slot, position: executable.kv.length(slot) + i })),
-  );
+  const rows = pieces.flatMap(({ slot, tokens, promptLength = 0 }) => {
+    const from = executable.kv.length(slot);
+    return tokens.map((token, i) => ({ token, slot, position: from + i, prompt: from + i < promptLength ? 1 : 0 }));
+  });
   const { logits } = await executable.forward({
     tokens: rows.map(({ token }) => token),
     slots: rows.map(({ slot }) => slot),
     positions: rows.map(({ position }) => position),
+    prompt: rows.map(({ prompt }) => prompt),
     logits: rows.map((_, i) => i),
   });
   const width = logits.length / rows.length;
@@ -49,11 +53,12 @@ export async function forwardAlone(
   executable: Executable,
   tokens: readonly number[],
   chunk = tokens.length,
+  promptLength = 0,
 ): Promise<Float32Array[]> {
   const slot = executable.kv.acquire()!;
   const out: Float32Array[] = [];
   for (let at = 0; at < tokens.length; at += chunk) {
-    out.push(...(await forwardPieces(executable, [{ slot, tokens: tokens.slice(at, at + chunk) }])));
+    out.push(...(await forwardPieces(executable, [{ slot, tokens: tokens.slice(at, at + chunk), promptLength }])));
   }
   executable.kv.release(slot);
   return out;

@@ -1,8 +1,9 @@
-import type { BenchmarkResult } from '@llmopt/schema';
+import type { BenchmarkResult, SweepResult } from '@llmopt/schema';
 import type { TopLevelSpec } from 'vega-lite';
 import { comprehensiveDashboard } from './dashboard.ts';
 import { improvements } from './improvements.ts';
 import { memoryComparison } from './memoryComparison.ts';
+import { pareto } from './pareto.ts';
 import { timeComparison } from './timeComparison.ts';
 import { tokenComparison } from './tokenComparison.ts';
 
@@ -14,3 +15,6 @@ export const charts: Readonly<Record<string, (result: BenchmarkResult) => TopLev
   improvements,
   comprehensive_dashboard: comprehensiveDashboard,
 };
+
+/** The same of a sweep. */
+export const sweepCharts: Readonly<Record<string, (result: SweepResult) => TopLevelSpec>> = { pareto };

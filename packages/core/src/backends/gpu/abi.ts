@@ -55,6 +55,8 @@ export interface GpuLayout {
   readonly tokens: GpuTensor;
   readonly slots: GpuTensor;
   readonly positions: GpuTensor;
+  /** 1 for rows that belong to a prompt, 0 for the others. */
+  readonly prompt: GpuTensor;
   /** Indices of the rows that want logits: one per such row. */
   readonly logitRows: GpuTensor;
   /** Positions per slot that the executable was compiled for. */

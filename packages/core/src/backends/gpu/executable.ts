@@ -32,7 +32,9 @@ export async function compileGpu(graph: Graph, device: Device, options: CompileO
     runner = ready;
     // Compiles every kernel, so that the first request does not wait, and one that does not compile is known now.
     const row = Int32Array.of(0);
-    await guarded(device, () => ready.run({ tokens: row, slots: row, positions: row, logitRows: row }, []));
+    await guarded(device, () =>
+      ready.run({ tokens: row, slots: row, positions: row, prompt: row, logitRows: row }, []),
+    );
   } catch (error) {
     await release();
     throw error;
@@ -91,6 +93,7 @@ function rowsOf(batch: Batch): BatchRows {
     tokens: Int32Array.from(batch.tokens),
     slots: Int32Array.from(batch.slots),
     positions: Int32Array.from(batch.positions),
+    prompt: batch.prompt ? Int32Array.from(batch.prompt) : new Int32Array(batch.tokens.length),
     logitRows: Int32Array.from(batch.logits),
   };
 }

@@ -25,7 +25,7 @@ export interface Program {
   readonly values: ReadonlyMap<string, GpuTensor>;
   readonly params: ReadonlyMap<string, GpuTensor>;
   readonly tables: readonly { readonly tensor: GpuTensor; readonly make: () => Float32Array }[];
-  readonly batch: Pick<GpuLayout, 'tokens' | 'slots' | 'positions' | 'logitRows'>;
+  readonly batch: Pick<GpuLayout, 'tokens' | 'slots' | 'positions' | 'prompt' | 'logitRows'>;
   readonly keys: ReadonlyMap<number, GpuTensor>;
   readonly cachedValues: ReadonlyMap<number, GpuTensor>;
 }
@@ -46,6 +46,7 @@ export function compileProgram(graph: Graph, infos: ReadonlyMap<string, ValueInf
     tokens: { size: ['batch'] },
     slots: { size: ['batch'] },
     positions: { size: ['batch'] },
+    prompt: { size: ['batch'] },
     logitRows: { size: ['logits'] },
   } as const;
   const keys = new Map<number, GpuTensor>();

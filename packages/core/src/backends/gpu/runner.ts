@@ -50,7 +50,7 @@ export async function createRunner(
       memories.push(memory);
       fixed.set(tensor, memory.view(size));
     }
-    for (const name of ['tokens', 'slots', 'positions', 'logitRows'] as const) {
+    for (const name of ['tokens', 'slots', 'positions', 'prompt', 'logitRows'] as const) {
       const memory = await device.allocate(roundUp(maxRows), 'the batch');
       memories.push(memory);
       columns.push({ tensor: program.batch[name], memory, of: (rows) => rows[name] });

@@ -1,7 +1,7 @@
 import { mkdtemp, readdir, readFile, rm, stat, truncate } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { compile, forwardAlone, randomGraph } from '../../../test/backends.ts';
 import { writeTinyModel } from '../../../test/tinyModel.ts';
 import { contiguousKvCache } from '../../kv/contiguous.ts';
@@ -66,15 +66,13 @@ describe('files', () => {
   });
 
   it('are gone at the end without a cache folder', async () => {
-    const ours = async () =>
-      (await readdir(tmpdir())).filter(
-        (name) => name.startsWith('llmopt-onnx-') && !name.startsWith('llmopt-onnx-test-'),
-      );
-    const before = await ours();
+    const temporary = await mkdtemp(path.join(folder, 'temporary-'));
+    vi.stubEnv('TMPDIR', temporary);
+    onTestFinished(() => void vi.unstubAllEnvs());
     const executable = await compile(onnx({ threads: 1 }), graph);
     await forwardAlone(executable, tokens);
     await executable.dispose();
-    expect(await ours()).toEqual(before);
+    expect(await readdir(temporary)).toEqual([]);
   });
 });
 

@@ -35,6 +35,7 @@ export async function compileOnnx(graph: Graph, settings: OnnxSettings, options:
     elementType: 'float32',
   });
   const cache = sequences(runtime, attentionLayers(graph));
+  const marksPrompts = session.inputNames.includes(inputNames.promptRows);
   const bySlot = new Map<number, Sequence>();
   let running: Promise<ForwardResult> | undefined;
   let disposed = false;
@@ -74,10 +75,16 @@ export async function compileOnnx(graph: Graph, settings: OnnxSettings, options:
           logitsAt.map((at) => local.get(batch.logits[at]!)!),
           [logitsAt.length],
         ),
+        ...(marksPrompts && { [inputNames.promptRows]: promptRows(rows, batch) }),
       },
       [logitsName, ...cache.outputs, ...wanted.map(valueName)],
     );
     return { slot, rows, logitsAt, outputs, sequence: cache.of(length, outputs) };
+  }
+
+  function promptRows(rows: readonly number[], { prompt }: Batch): Tensor {
+    const marks = Float32Array.from(rows, (row) => prompt?.[row] ?? 0);
+    return new runtime.Tensor('float32', marks, [rows.length, 1]);
   }
 
   async function forwardAll(batch: Batch): Promise<ForwardResult> {

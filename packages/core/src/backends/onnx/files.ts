@@ -30,7 +30,8 @@ export interface ExportOnnxOptions extends WriteOptions {
   externalData?: boolean;
   /**
    * Take the rows that want logits as one more input, `logit_rows` int64 `[n]`, and give logits only for these, `[n, vocabulary]`.
-   * Rows are numbered through all sequences. Default false: logits for all, as transformers.js expects.
+   * Rows are numbered through all sequences. Where an op treats the rows of prompts in another way, `prompt_rows` float32 `[rows, 1]` says
+   * which these are (1); without `selectRows` none is. Default false: logits for all, as transformers.js expects.
    */
   selectRows?: boolean;
   /** Values of the graph that become outputs too, as `values.<name>`, `[rows, width]`; channel lists are 1 for alive and 0. Default: none. */

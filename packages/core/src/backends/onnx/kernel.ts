@@ -16,6 +16,11 @@ export interface OnnxBuilder {
   has(role: string): boolean;
   /** Numbers per row of an input or output. */
   width(role: string): number;
+  /**
+   * float `[rows, 1]`: 1 for rows that belong to a prompt, 0 for the others. Undefined in a file that cannot be told, as `exportOnnx`
+   * writes it without `selectRows`: there, no row does.
+   */
+  promptRows(): string | undefined;
   /** Adds a node of a standard operator (opset 17) with one output, and returns that. An input that is left out is ''. */
   node(type: string, inputs: readonly string[], attributes?: Readonly<Record<string, OnnxAttribute>>): string;
   /** The same for a node with several outputs. */

@@ -52,10 +52,17 @@ export function buildModel(graph: Graph, options: ModelOptions): OnnxModel {
     }
     outputs.push(tensorInfo(valueName(value), DataType.FLOAT, ['rows', info.width]));
   }
-  const builder = createModelBuilder([...inputs, ...outputs].map(({ name }) => name));
+  const builder = createModelBuilder([inputNames.promptRows, ...[...inputs, ...outputs].map(({ name }) => name)]);
   const used = new Set(graph.ops.flatMap((op) => Object.values<string>(op.params)));
   const paramTensors = new Map([...used].map((name) => [name, builder.unique(name)]));
   const tensors = new Map<string, string>();
+  const promptRows = () =>
+    options.selectRows
+      ? builder.shared('prompt rows', () => {
+          inputs.push(tensorInfo(inputNames.promptRows, DataType.FLOAT, ['rows', 1]));
+          return inputNames.promptRows;
+        })
+      : undefined;
   const flat = (input: string) => builder.node('Reshape', [input, builder.ints([-1])]);
   const model: ModelTensors = {
     builder,
@@ -73,6 +80,7 @@ export function buildModel(graph: Graph, options: ModelOptions): OnnxModel {
       param: (role) => paramTensors.get(params[role]!)!,
       has: (role) => roles[role] !== undefined || params[role] !== undefined,
       width: (role) => infos.get(roles[role]!)!.width,
+      promptRows,
       node: builder.node,
       nodes: builder.nodes,
       floats: builder.floats,

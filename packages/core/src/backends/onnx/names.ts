@@ -5,6 +5,8 @@ export const inputNames = {
   positions: 'position_ids',
   /** Only where rows are selected. */
   logitRows: 'logit_rows',
+  /** Only where rows are selected, and an op asks for it. */
+  promptRows: 'prompt_rows',
 } as const;
 
 export const logitsName = 'logits';

@@ -6,6 +6,8 @@ export interface BatchRows {
   readonly tokens: Int32Array;
   readonly slots: Int32Array;
   readonly positions: Int32Array;
+  /** 1 for rows that belong to a prompt. */
+  readonly prompt: Int32Array;
   /** Indices of the rows that want logits. */
   readonly logitRows: Int32Array;
 }

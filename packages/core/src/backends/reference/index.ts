@@ -132,6 +132,7 @@ function batchRows(batch: Batch): BatchRows {
     tokens: Int32Array.from(batch.tokens),
     slots: Int32Array.from(batch.slots),
     positions: Int32Array.from(batch.positions),
+    prompt: batch.prompt ? Int32Array.from(batch.prompt) : new Int32Array(batch.tokens.length),
     logitRows: Int32Array.from(batch.logits),
   };
 }

@@ -75,11 +75,12 @@ export interface WasmLayout {
    * for a single row: there, each thread takes one run.
    */
   counters(): readonly [own: number, next: number];
-  /** Addresses of the batch's int32 columns, and the table of the slots' base addresses. */
+  /** Addresses of the batch's int32 columns, and the table of the slots' base addresses. `prompt`: 1 for rows that belong to a prompt. */
   readonly batch: {
     tokens: number;
     slots: number;
     positions: number;
+    prompt: number;
     logitRows: number;
     logitCount: number;
     slotBases: number;

@@ -91,6 +91,7 @@ export function compileSteps(
     tokens: int32(maxRows),
     slots: int32(maxRows),
     positions: int32(maxRows),
+    prompt: int32(maxRows),
     logitRows: int32(maxRows),
     logitCount: int32(1),
     slotBases: int32(options.slots),

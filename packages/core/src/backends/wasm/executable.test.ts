@@ -33,6 +33,8 @@ describe('an executable', () => {
   it.each([
     ['no rows', { tokens: [], slots: [], positions: [], logits: [] }, 'LLMOPT_BATCH_INVALID'],
     ['columns of different lengths', { positions: [0, 1] }, 'LLMOPT_BATCH_INVALID'],
+    ['fewer marks of prompt rows than rows', { prompt: [] }, 'LLMOPT_BATCH_INVALID'],
+    ['a mark that is neither 0 nor 1', { prompt: [2] }, 'LLMOPT_BATCH_INVALID'],
     ['a slot that is not taken', { slots: [2] }, 'LLMOPT_BATCH_INVALID'],
     ['a gap in the positions', { positions: [1] }, 'LLMOPT_BATCH_INVALID'],
     ['logits of a row that is not there', { logits: [1] }, 'LLMOPT_BATCH_INVALID'],

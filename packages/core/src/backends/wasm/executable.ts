@@ -77,6 +77,8 @@ export async function compileWasm(
     columns.tokens.set(batch.tokens);
     columns.slots.set(batch.slots);
     columns.positions.set(batch.positions);
+    if (batch.prompt) columns.prompt.set(batch.prompt);
+    else columns.prompt.fill(0, 0, batch.tokens.length);
     columns.logitRows.set(batch.logits);
     columns.rowCount[0] = batch.tokens.length;
     columns.logitCount[0] = batch.logits.length;
@@ -165,6 +167,7 @@ function batchColumns(memory: WebAssembly.Memory, { batch, rowCount, counters }:
     tokens: column(batch.tokens, maxRows),
     slots: column(batch.slots, maxRows),
     positions: column(batch.positions, maxRows),
+    prompt: column(batch.prompt, maxRows),
     logitRows: column(batch.logitRows, maxRows),
     rowCount: column(rowCount, 1),
     logitCount: column(batch.logitCount, 1),

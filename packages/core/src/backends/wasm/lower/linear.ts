@@ -17,7 +17,9 @@ export function activationCap(inputs: number): number {
 
 /** Linears that share their input; `weight` is the address of their packed block. */
 export function lowerGroup(group: LinearGroup, layout: WasmLayout, precision: Precision, weight: number): WasmCall[] {
-  return precision === 'int8' ? groupInt8(group, layout, weight) : groupFloat32(group, layout, weight);
+  return precision === 'int8' && !group.precise
+    ? groupInt8(group, layout, weight)
+    : groupFloat32(group, layout, weight);
 }
 
 function groupInt8(group: LinearGroup, layout: WasmLayout, weight: number): WasmCall[] {

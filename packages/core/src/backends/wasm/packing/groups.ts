@@ -9,6 +9,8 @@ export interface LinearGroup {
   readonly outputs: number;
   /** How its int8 weights lie. */
   readonly int8: Int8Layout;
+  /** Its weights stay float32. */
+  readonly precise: boolean;
 }
 
 /**
@@ -45,7 +47,7 @@ export function groupLinears(graph: Graph, infos: ReadonlyMap<string, ValueInfo>
     if (op.kind !== 'linear') continue;
     const { weight } = op.params;
     if (embeddings.has(weight) || graph.params.get(weight)!.shape[0]! > TALL) continue;
-    const key = JSON.stringify([op.inputs.input, op.inputs.channels]);
+    const key = JSON.stringify([op.inputs.input, op.inputs.channels, op.precise ?? false]);
     byInput.set(key, [...(byInput.get(key) ?? []), op]);
   }
   const groups = new Map<LinearOp, LinearGroup>();
@@ -54,7 +56,7 @@ export function groupLinears(graph: Graph, infos: ReadonlyMap<string, ValueInfo>
     const outputs = shapes.reduce((sum, shape) => sum + shape[0]!, 0);
     const { channels } = ops[0]!.inputs;
     const int8 = int8Layout(channels === undefined ? undefined : infos.get(channels), outputs);
-    const group = { ops, inputs: shapes[0]![1]!, outputs, int8 };
+    const group = { ops, inputs: shapes[0]![1]!, outputs, int8, precise: ops[0]!.precise ?? false };
     for (const op of ops) groups.set(op, group);
   }
   return groups;

@@ -51,7 +51,8 @@ export function groupSection(group: LinearGroup, graph: Graph, precision: Precis
   const biases = group.ops.map((op) => (op.params.bias ? graph.params.get(op.params.bias)! : undefined));
   const { inputs, outputs } = group;
   const records = group.int8 === 'records';
-  const key = `${records ? 'records' : 'tiles'} ${weights.map((param, i) => `${param.key}${biases[i] ? `+${biases[i].key}` : ''}`).join('|')}`;
+  const layout = group.precise ? 'float32' : records ? 'records' : 'tiles';
+  const key = `${layout} ${weights.map((param, i) => `${param.key}${biases[i] ? `+${biases[i].key}` : ''}`).join('|')}`;
 
   /** Calls for parts of the rows of all linears, and puts their biases one behind the other. */
   async function read(onRows: (rows: Float32Array, first: number) => void): Promise<Float32Array> {
@@ -65,7 +66,7 @@ export function groupSection(group: LinearGroup, graph: Graph, precision: Precis
     return bias;
   }
 
-  if (precision === 'float32') {
+  if (precision === 'float32' || group.precise) {
     const { byteLength, bias: biasAt } = channelFloat32Layout(outputs, inputs);
     return {
       ...{ key, byteLength, weights: 0, roomBytes: 0 },

@@ -1,12 +1,12 @@
 import type { CustomOp } from '@llmopt/core';
 import type { GpuCall, GpuLayout, GpuMatrix, GpuTensor, GpuThread, GpuVector } from '@llmopt/core/gpu';
-import type { SparsifyAttributes } from '../sparsify.ts';
+import { selectionOf } from '../sparsify.ts';
+import { lowerLists } from './list.ts';
 
 // Of two channels the one with the larger magnitude comes first; of equals the one with the lower index. A channel is alive
 // if fewer than `keep` come before it. To count for every channel would take width² comparisons, so that is done for
 // a sample; of the others only those between the last sampled channel that is alive and the first that is not are counted.
 const SAMPLES = 64;
-const BLOCK = 32;
 
 /** How many channels come before a sampled one. */
 function sampleRanks(this: GpuThread<'width'>, input: GpuMatrix, samples: GpuVector): number {
@@ -43,7 +43,12 @@ function borders(this: GpuThread<'samples' | 'keep'>, ranks: GpuMatrix, samples:
 }
 
 /** 1 for a channel that is alive, 0 for the others. */
-function mask(this: GpuThread<'width' | 'keep'>, input: GpuMatrix, border: GpuMatrix): number {
+function mask(
+  this: GpuThread<'width' | 'keep' | 'dense'>,
+  input: GpuMatrix,
+  border: GpuMatrix,
+  prompt: GpuVector,
+): number {
   const channel = this.thread.x;
   const magnitude = Math.abs(input[this.thread.y]![this.thread.x]!);
   const alive = border[this.thread.y]![0]!;
@@ -57,6 +62,7 @@ function mask(this: GpuThread<'width' | 'keep'>, input: GpuMatrix, border: GpuMa
     const largest = Math.abs(input[this.thread.y]![dead]!);
     if (magnitude < largest || (magnitude === largest && channel >= dead)) known = 0;
   }
+  if (prompt[this.thread.y]! * this.constants.dense > 0.5) known = 1;
   if (known < 0) {
     let before = 0;
     for (let i = 0; i < this.constants.width; i++) {
@@ -69,71 +75,74 @@ function mask(this: GpuThread<'width' | 'keep'>, input: GpuMatrix, border: GpuMa
   return known;
 }
 
-/** Channels that are alive in a block of neighbours. */
-function counts(this: GpuThread<'width' | 'block'>, alive: GpuMatrix): number {
-  let count = 0;
-  for (let i = 0; i < this.constants.block; i++) {
-    const channel = this.thread.x * this.constants.block + i;
-    if (channel < this.constants.width) count += alive[this.thread.y]![channel]!;
-  }
-  return count;
+/** |x| · norm of the weights' column. */
+function weigh(this: GpuThread, input: GpuMatrix, norms: GpuVector): number {
+  return Math.abs(input[this.thread.y]![this.thread.x]!) * norms[this.thread.x]!;
 }
 
-/** The channels that are alive, ascending: thread x finds the one that x others come before. */
-function list(this: GpuThread<'width' | 'block' | 'blocks'>, alive: GpuMatrix, blockCounts: GpuMatrix): number {
-  let left = this.thread.x + 0.5;
-  let channel = -1;
-  for (let block = 0; block < this.constants.blocks; block++) {
-    const count = blockCounts[this.thread.y]![block]!;
-    if (channel < 0) {
-      if (left < count) {
-        channel = block * this.constants.block;
-      } else {
-        left -= count;
-      }
-    }
-  }
+/** The first channel of the largest magnitude, per row. */
+function largest(this: GpuThread<'width'>, score: GpuMatrix): number {
   let found = 0;
-  for (let i = 0; i < this.constants.block; i++) {
-    if (channel + i < this.constants.width) {
-      const step = alive[this.thread.y]![channel + i]!;
-      if (left > 0 && left < step) found = channel + i;
-      left -= step;
+  let most = Math.abs(score[this.thread.x]![0]!);
+  for (let i = 1; i < this.constants.width; i++) {
+    const magnitude = Math.abs(score[this.thread.x]![i]!);
+    if (magnitude > most) {
+      most = magnitude;
+      found = i;
     }
   }
   return found;
 }
 
-/** The list of the channels that are alive, beside the mask that is the op's output: `[keep, rows]`. */
-export function listTensor(op: CustomOp, layout: GpuLayout): GpuTensor {
-  const { keep } = op.attributes as SparsifyAttributes;
-  return layout.scratch(`${op.outputs.channels}.list`, [keep, layout.value(op.inputs.input!).size[1]!]);
+function reached(
+  this: GpuThread<'dense'>,
+  score: GpuMatrix,
+  threshold: GpuVector,
+  first: GpuVector,
+  prompt: GpuVector,
+): number {
+  let alive = 0;
+  if (Math.abs(score[this.thread.y]![this.thread.x]!) >= threshold[0]!) alive = 1;
+  if (Math.abs(first[this.thread.y]! - this.thread.x) < 0.5) alive = 1;
+  if (prompt[this.thread.y]! * this.constants.dense > 0.5) alive = 1;
+  return alive;
 }
 
 export function lowerSparsify(op: CustomOp, layout: GpuLayout): readonly GpuCall[] {
-  const { keep } = op.attributes as SparsifyAttributes;
   const input = layout.value(op.inputs.input!);
+  if (op.params.norms === undefined) return [...lowerSelection(op, input, layout), ...lowerLists(op, layout)];
+  const scores = layout.scratch(`${op.outputs.channels}.scores`, input.size);
+  return [
+    { kernel: weigh, tensors: [input, layout.param(op.params.norms)], output: scores },
+    ...lowerSelection(op, scores, layout),
+    ...lowerLists(op, layout),
+  ];
+}
+
+/** The mask by given scores. */
+function lowerSelection(op: CustomOp, score: GpuTensor, layout: GpuLayout): GpuCall[] {
+  const { keep, threshold, prefill } = selectionOf(op);
   const output = layout.value(op.outputs.channels!);
-  const [width, rows] = input.size as [number, 'batch' | 'logits'];
+  const [width, rows] = score.size as [number, 'batch'];
+  const dense = prefill === 'dense' ? 1 : 0;
+  const scratch = (name: string, size: GpuTensor['size']) => layout.scratch(`${op.outputs.channels}.${name}`, size);
+  if (keep === undefined) {
+    const first = scratch('largest', [rows]);
+    const border = layout.table(`threshold ${threshold}`, [1], () => Float32Array.of(threshold!));
+    return [
+      { kernel: largest, constants: { width }, tensors: [score], output: first },
+      { kernel: reached, constants: { dense }, tensors: [score, border, first, layout.prompt], output },
+    ];
+  }
   const samples = Math.min(SAMPLES, width);
-  const blocks = Math.ceil(width / BLOCK);
   const sampled = layout.table(`sampled channels ${width}`, [samples], () =>
     Float32Array.from({ length: samples }, (_, i) => Math.floor((i * width) / samples)),
   );
-  const scratch = (name: string, columns: number) => layout.scratch(`${op.outputs.channels}.${name}`, [columns, rows]);
-  const ranks = scratch('ranks', samples);
-  const border = scratch('borders', 2);
-  const blockCounts = scratch('counts', blocks);
+  const ranks = scratch('ranks', [samples, rows]);
+  const border = scratch('borders', [2, rows]);
   return [
-    { kernel: sampleRanks, constants: { width }, tensors: [input, sampled], output: ranks },
+    { kernel: sampleRanks, constants: { width }, tensors: [score, sampled], output: ranks },
     { kernel: borders, constants: { samples, keep }, tensors: [ranks, sampled], output: border },
-    { kernel: mask, constants: { width, keep }, tensors: [input, border], output },
-    { kernel: counts, constants: { width, block: BLOCK }, tensors: [output], output: blockCounts },
-    {
-      kernel: list,
-      constants: { width, block: BLOCK, blocks },
-      tensors: [output, blockCounts],
-      output: listTensor(op, layout),
-    },
+    { kernel: mask, constants: { width, keep, dense }, tensors: [score, border, layout.prompt], output },
   ];
 }

@@ -1,12 +1,23 @@
-import { type Backend, type CustomOp, mapOps, type Op, reference, wasm } from '@llmopt/core';
+import { type Backend, type CustomOp, channelLists, mapOps, type Op, reference, wasm } from '@llmopt/core';
 import { gpu } from '@llmopt/core/gpu';
 import { onnx } from '@llmopt/core/onnx';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { compile, randomGraph } from '../../core/test/backends.ts';
-import { gpuModes } from '../../core/test/gpu.ts';
-import { sparsifyGraph } from './larosa.ts';
-import { sparsifyDefinition, topK } from './sparsify.ts';
+import { compile, randomGraph } from '../../../core/test/backends.ts';
+import { gpuModes } from '../../../core/test/gpu.ts';
+import { reaching, topK, weighted } from './choose.ts';
+import { sparsifyDefinition } from './sparsify.ts';
+import { sparsifyGraph } from './sparsifyGraph.ts';
+
+describe('reaching', () => {
+  it('lists what reaches the threshold by magnitude, ascending', () => {
+    expect([...reaching(Float32Array.of(1, -5, 3, 0, 4), 3)]).toEqual([1, 2, 4]);
+  });
+  it('lists the first of the largest where nothing does', () => {
+    expect([...reaching(Float32Array.of(1, -2, 2), 3)]).toEqual([1]);
+    expect([...reaching(new Float32Array(3), 1)]).toEqual([0]);
+  });
+});
 
 describe('topK', () => {
   it('keeps the largest by magnitude, ascending', () => {
@@ -26,7 +37,7 @@ const backends: [name: string, make: (threads: number) => Backend, skip: string 
 
 describe.each(backends)('the kernel of %s', (_, backend, skip) => {
   it.skipIf(skip)(
-    'chooses the same channels as topK, for any width, count, rows and threads',
+    'chooses the same channels as the reference, for any width, count, threshold, score, rows and threads',
     { timeout: 120_000 },
     async () => {
       await fc.assert(
@@ -40,31 +51,48 @@ describe.each(backends)('the kernel of %s', (_, backend, skip) => {
             ),
             share: fc.double({ min: 0, max: 1, noNaN: true }),
             rows: fc.integer({ min: 1, max: 9 }),
+            // The wasm kernel takes hints from one step to the next.
+            chunk: fc.constantFrom(1, 3, 9),
             threads: fc.integer({ min: 1, max: 3 }),
+            prefill: fc.constantFrom('dense', 'sparse'),
+            promptLength: fc.integer({ min: 0, max: 9 }),
+            score: fc.constantFrom('magnitude', 'weighted'),
+            // The last is reached by nothing.
+            threshold: fc.constantFrom(undefined, undefined, 0, 0.3, 1, 1e9),
           }),
-          async ({ seed, width, share, rows, threads }) => {
-            const { rewritten: graph } = sparsifyGraph(randomGraph({ seed, width, layers: 1 }), (_site, inputs) =>
-              Math.max(1, Math.round(inputs * share)),
+          async ({ seed, width, share, rows, chunk, threads, prefill, promptLength, score, threshold }) => {
+            const { rewritten: graph } = sparsifyGraph(
+              randomGraph({ seed, width, layers: 1 }),
+              (_site, inputs) => (threshold === undefined ? Math.max(1, Math.round(inputs * share)) : { threshold }),
+              { prefill, score },
             );
             const executable = await compile(backend(threads), graph);
             try {
               const slot = executable.kv.acquire()!;
-              const all = Array.from({ length: rows }, (_, i) => i);
-              const names = ['0.attentionNorm', '0.attention', '0.ffnNorm', '0.gated'];
-              const { values } = await executable.forward({
-                tokens: all.map((i) => (i * 5 + seed) % 101),
-                slots: all.map(() => slot),
-                positions: all,
-                logits: [],
-                values: [...names, ...names.map((name) => `${name}.channels`)].map((name) => ({ name, rows: all })),
-              });
-              for (const name of names) {
-                const inputs = values[name]!.length / rows;
-                const keep = Math.max(1, Math.round(inputs * share));
-                for (let row = 0; row < rows; row++) {
-                  const alive = values[`${name}.channels`]!.subarray(row * inputs, (row + 1) * inputs);
-                  const chosen = [...alive.keys()].filter((channel) => alive[channel] === 1);
-                  expect(chosen).toEqual([...topK(values[name]!.subarray(row * inputs, (row + 1) * inputs), keep)]);
+              // Where all would stay alive there is no list.
+              const names = channelLists(graph).map((name) => name.replace('.channels', ''));
+              for (let at = 0; at < rows; at += chunk) {
+                const all = Array.from({ length: Math.min(chunk, rows - at) }, (_, i) => i);
+                const { values } = await executable.forward({
+                  tokens: all.map((i) => ((at + i) * 5 + seed) % 101),
+                  slots: all.map(() => slot),
+                  positions: all.map((i) => at + i),
+                  prompt: all.map((i) => (at + i < promptLength ? 1 : 0)),
+                  logits: [],
+                  values: [...names, ...names.map((name) => `${name}.channels`)].map((name) => ({ name, rows: all })),
+                });
+                for (const name of names) {
+                  const inputs = values[name]!.length / all.length;
+                  const norms = await graph.params.get(`${name}.channels.norms`)?.read();
+                  const keep = Math.max(1, Math.round(inputs * share));
+                  for (const row of all) {
+                    const x = values[name]!.subarray(row * inputs, (row + 1) * inputs);
+                    const scores = norms ? weighted(x, norms) : x;
+                    const some = threshold === undefined ? topK(scores, keep) : reaching(scores, threshold);
+                    const expected = prefill === 'dense' && at + row < promptLength ? [...x.keys()] : [...some];
+                    const alive = values[`${name}.channels`]!.subarray(row * inputs, (row + 1) * inputs);
+                    expect([...alive.keys()].filter((channel) => alive[channel] === 1)).toEqual(expected);
+                  }
                 }
               }
             } finally {
@@ -72,14 +100,19 @@ describe.each(backends)('the kernel of %s', (_, backend, skip) => {
             }
           },
         ),
-        { numRuns: 15 },
+        { numRuns: 25 },
       );
     },
   );
 
-  it.skipIf(skip)('gives a sparse graph the logits of the reference', async () => {
-    const { rewritten } = sparsifyGraph(randomGraph({ width: 72, ffn: 200 }), (_site, inputs) =>
-      Math.floor(inputs * 0.6),
+  it.skipIf(skip).each([
+    ['Top-K', undefined],
+    ['a threshold', 0.4],
+  ])('gives a sparse graph the logits of the reference, by %s', async (_name, threshold) => {
+    const { rewritten } = sparsifyGraph(
+      randomGraph({ width: 72, ffn: 200 }),
+      (_site, inputs) => (threshold === undefined ? Math.floor(inputs * 0.6) : { threshold }),
+      { score: 'weighted' },
     );
     const tokens = Array.from({ length: 12 }, (_, i) => (i * 17) % 101);
     const run = async (on: Parameters<typeof compile>[0]) => {
@@ -90,6 +123,7 @@ describe.each(backends)('the kernel of %s', (_, backend, skip) => {
         tokens,
         slots: rows.map(() => slot),
         positions: rows,
+        prompt: rows.map((i) => (i < 5 ? 1 : 0)),
         logits: rows,
       });
       const copy = logits.slice();
@@ -111,7 +145,7 @@ describe.each(backends)('the kernel of %s', (_, backend, skip) => {
       inputs: { input: 'embedded' },
       outputs: { channels: `keep ${keep}` },
       params: {},
-      attributes: { keep },
+      attributes: { keep, prefill: 'dense' },
       definition: sparsifyDefinition,
     });
     // Magnitudes 0, 1 and 2 only, so that every border runs through equals.

@@ -1,17 +1,21 @@
 import type { CustomOp, LinearOp } from '@llmopt/core';
 import type { GpuCall, GpuLayout, GpuMatrix, GpuThread, GpuVector } from '@llmopt/core/gpu';
-import { listTensor } from './select.ts';
+import { listTensors } from './list.ts';
 
 // Reads the weights of the listed channels only; four per turn, like core's product.
 function product(
-  this: GpuThread<'quads' | 'whole' | 'rest'>,
+  this: GpuThread,
   input: GpuMatrix,
   list: GpuMatrix,
+  lengths: GpuVector,
   weight: GpuMatrix,
   bias: GpuVector,
 ): number {
   let sum = bias[this.thread.x]!;
-  for (let quad = 0; quad < this.constants.quads; quad++) {
+  const quads = Math.floor((lengths[this.thread.y]! + 0.5) / 4);
+  const whole = 4 * quads;
+  const rest = lengths[this.thread.y]! - whole;
+  for (let quad = 0; quad < quads; quad++) {
     const a = list[this.thread.y]![4 * quad]!;
     const b = list[this.thread.y]![4 * quad + 1]!;
     const c = list[this.thread.y]![4 * quad + 2]!;
@@ -21,8 +25,8 @@ function product(
     sum += input[this.thread.y]![c]! * weight[c]![this.thread.x]!;
     sum += input[this.thread.y]![d]! * weight[d]![this.thread.x]!;
   }
-  for (let i = 0; i < this.constants.rest; i++) {
-    const channel = list[this.thread.y]![this.constants.whole + i]!;
+  for (let i = 0; i < rest; i++) {
+    const channel = list[this.thread.y]![whole + i]!;
     sum += input[this.thread.y]![channel]! * weight[channel]![this.thread.x]!;
   }
   return sum;
@@ -30,8 +34,7 @@ function product(
 
 /** The product of a linear that reads a list which `larosa.sparsify` made. */
 export function lowerListedLinear(linear: LinearOp, maker: CustomOp, layout: GpuLayout): readonly GpuCall[] {
-  const list = listTensor(maker, layout);
-  const [kept] = list.size as [number];
+  const { list, lengths } = listTensors(maker, layout);
   const weight = layout.param(linear.params.weight);
   const [outputs] = weight.size as [number];
   const bias = linear.params.bias
@@ -40,8 +43,7 @@ export function lowerListedLinear(linear: LinearOp, maker: CustomOp, layout: Gpu
   return [
     {
       kernel: product,
-      constants: { quads: Math.floor(kept / 4), whole: kept - (kept % 4), rest: kept % 4 },
-      tensors: [layout.value(linear.inputs.input), list, weight, bias],
+      tensors: [layout.value(linear.inputs.input), list, lengths, weight, bias],
       output: layout.value(linear.outputs.output),
     },
   ];
