@@ -1,5 +1,6 @@
 import type { Graph } from '../graph/graph.ts';
-import type { KvCache, KvCacheProvider } from '../kv/kvCache.ts';
+import type { KvCache, KvLayout } from '../kv/kvCache.ts';
+import type { KvMemory } from '../kv/kvMemory.ts';
 import type { Op } from '../ops/op.ts';
 import type { Progress } from '../pipeline/types.ts';
 
@@ -43,7 +44,8 @@ export interface MemoryReport {
   weightsBytes: number;
   /** Scratch for values and kernels. */
   activationsBytes: number;
-  kv: { reservedBytes: number; committedBytes: number; liveBytes: number };
+  /** `residentBytes`: what the operating system says, where it can be asked. */
+  kv: { reservedBytes: number; committedBytes: number; liveBytes: number; residentBytes?: number };
 }
 
 /** Where time went, summed over all forwards since the start. */
@@ -79,7 +81,8 @@ export interface CompileOptions {
   contextLength: number;
   /** Rows of the largest batch. */
   maxRows: number;
-  kvCache: KvCacheProvider;
+  /** Makes the cache, on the backend's memory where that can be managed. */
+  kvCache: (layout: KvLayout, memory?: KvMemory) => KvCache;
   /** Names all that the parameters depend on outside the graph: the checkpoint's checksum. */
   modelKey: string;
   /** Folder for packed weights; undefined keeps none. */
@@ -92,7 +95,7 @@ export interface Executable {
   readonly kv: KvCache;
   /**
    * Compute one batch and move the slots on. With an error nothing has moved.
-   * @throws LLMOPT_BATCH_INVALID, LLMOPT_TOKEN_INVALID, LLMOPT_KV_FULL, LLMOPT_BUSY, LLMOPT_DISPOSED, LLMOPT_WORKER_DIED
+   * @throws LLMOPT_BATCH_INVALID, LLMOPT_TOKEN_INVALID, LLMOPT_KV_FULL, LLMOPT_KV_BUDGET, LLMOPT_BUSY, LLMOPT_DISPOSED, LLMOPT_WORKER_DIED
    */
   forward(batch: Batch): Promise<ForwardResult>;
   memory(): MemoryReport;

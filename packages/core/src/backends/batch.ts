@@ -9,7 +9,7 @@ const invalid = (message: string, hint?: string) =>
 /**
  * Checks a batch against the graph and the cache, and makes room in the cache. Nothing has changed when it throws.
  * Returns the new length of each slot that the batch touches.
- * @throws LLMOPT_BATCH_INVALID, LLMOPT_TOKEN_INVALID, LLMOPT_KV_FULL
+ * @throws LLMOPT_BATCH_INVALID, LLMOPT_TOKEN_INVALID, LLMOPT_KV_FULL, LLMOPT_KV_BUDGET
  */
 export function prepareBatch(
   batch: Batch,
@@ -53,7 +53,7 @@ export function prepareBatch(
     if (!info) throw invalid(`The graph has no value "${wanted.name}".`, 'describe() lists the names.');
     checkRows(wanted.name, wanted.rows, info.rows === 'batch' ? rows : batch.logits.length);
   }
-  for (const [slot, length] of lengths) kv.reserve(slot, length);
+  kv.reserve(lengths);
   return lengths;
 }
 

@@ -12,7 +12,7 @@ it('refuses what does not fit, and changes nothing', () => {
   const kv = contiguousKvCache(layout);
   const slot = kv.acquire()!;
   kv.commit(slot, 5);
-  expect(() => kv.reserve(slot, 21)).toThrow(expect.objectContaining({ code: 'LLMOPT_KV_FULL' }));
+  expect(() => kv.reserve(new Map([[slot, 21]]))).toThrow(expect.objectContaining({ code: 'LLMOPT_KV_FULL' }));
   expect(kv.length(slot)).toBe(5);
 });
 

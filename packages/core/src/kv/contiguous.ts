@@ -7,6 +7,17 @@ export function bytesPerToken(layout: KvLayout): number {
   return layout.layers * 2 * layout.kvHeads * bytesPerHead;
 }
 
+/** @throws LLMOPT_KV_FULL when a length is more than a slot holds */
+export function checkCapacity({ capacity }: KvLayout, lengths: ReadonlyMap<number, number>): void {
+  for (const [slot, length] of lengths) {
+    if (length <= capacity) continue;
+    throw new LlmoptError('LLMOPT_KV_FULL', `Slot ${slot} holds ${capacity} tokens; ${length} were asked for.`, {
+      where: { slot, capacity, asked: length },
+      hint: 'Use a longer contextLength, or shorter prompts.',
+    });
+  }
+}
+
 /** The default cache: each slot owns one contiguous range for the whole context. */
 export function contiguousKvCache(layout: KvLayout): KvCache {
   const lengths = new Int32Array(layout.slots);
@@ -16,6 +27,7 @@ export function contiguousKvCache(layout: KvLayout): KvCache {
   const sum = (counts: Int32Array) => counts.reduce((total, count) => total + count, 0) * perToken;
   return {
     layout,
+    policy: 'memory is committed when it is written to, and kept',
     acquire() {
       const slot = taken.indexOf(0);
       if (slot < 0) return undefined;
@@ -29,18 +41,7 @@ export function contiguousKvCache(layout: KvLayout): KvCache {
     },
     isAcquired: (slot) => taken[slot] === 1,
     length: (slot) => lengths[slot] ?? 0,
-    reserve(slot, length) {
-      if (length > layout.capacity) {
-        throw new LlmoptError(
-          'LLMOPT_KV_FULL',
-          `Slot ${slot} holds ${layout.capacity} tokens; ${length} were asked for.`,
-          {
-            where: { slot, capacity: layout.capacity, asked: length },
-            hint: 'Use a longer contextLength, or shorter prompts.',
-          },
-        );
-      }
-    },
+    reserve: (lengths) => checkCapacity(layout, lengths),
     commit(slot, length) {
       lengths[slot] = length;
       highWater[slot] = Math.max(highWater[slot] ?? 0, length);

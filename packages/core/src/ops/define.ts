@@ -24,6 +24,8 @@ export interface OpDefinition<O extends Op> {
   readonly kind: O['kind'];
   /** The outputs by role. @throws LLMOPT_GRAPH_INVALID when inputs or parameters do not fit. */
   shape(op: O, context: ShapeContext): Readonly<Record<string, ValueInfo>>;
+  /** Whether rows of a prompt are computed in another way than others. Default: they are not. */
+  readonly promptsDiffer?: (op: O) => boolean;
   readonly kernels: {
     /** Plain TypeScript in float32. */
     readonly reference: (op: O, context: ReferenceContext) => void;

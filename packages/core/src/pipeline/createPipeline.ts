@@ -9,6 +9,7 @@ import { LlmoptError } from '../errors.ts';
 import { checkGraph } from '../graph/check.ts';
 import { type Graph, withParams } from '../graph/graph.ts';
 import { contiguousKvCache } from '../kv/contiguous.ts';
+import { isCustom } from '../ops/op.ts';
 import { createDriver, type Driver } from '../plugin/driver.ts';
 import { checkKernels, createPlan, type Plan } from '../plugin/plan.ts';
 import { type Tokenizer, tokenizerFrom } from '../tokenizer/index.ts';
@@ -44,13 +45,17 @@ export async function createPipeline(options: PipelineOptions): Promise<Pipeline
     const tokenizer = await driver.waterfall('tokenizer', await tokenizerFrom(checkpoint));
     const { sampling } = await readGenerationConfig(checkpoint);
     refuseAborted(signal);
+    const makeCache = driver.exclusive('kvCache') ?? contiguousKvCache;
+    const promptsDiffer = graph.ops.some((op) => isCustom(op) && op.definition.promptsDiffer?.(op) === true);
+    const checksum = await checkpoint.checksum();
     executable = await backend.compile(graph, {
       slots: settings.slots,
       leastSlots: options.slots ?? 1,
       contextLength: settings.contextLength ?? graph.config.contextLength,
       maxRows: settings.maxRows,
-      kvCache: driver.exclusive('kvCache') ?? contiguousKvCache,
-      modelKey: await checkpoint.checksum(),
+      kvCache: (layout, memory) =>
+        makeCache(layout, { memory, modelKey: kvKey(checksum, plan, backend), promptsDiffer }),
+      modelKey: checksum,
       cacheDir: cacheDir === undefined ? undefined : path.join(cacheDir, 'packed'),
       onProgress,
       signal,
@@ -132,8 +137,7 @@ function assemble(parts: Parts): Pipeline {
     forward: (batch) => scheduler.forward(batch),
     acquireSlot: () => executable.kv.acquire(),
     releaseSlot: (slot) => executable.kv.release(slot),
-    describe: () =>
-      describePipeline({ model, backend, plan, graph, memory: executable.memory(), kv: executable.kv.layout }),
+    describe: () => describePipeline({ model, backend, plan, graph, memory: executable.memory(), kv: executable.kv }),
     memory: () => executable.memory(),
     profile: () => executable.profile(),
     metrics: () => driver.merge('metrics'),
@@ -141,6 +145,10 @@ function assemble(parts: Parts): Pipeline {
     [Symbol.asyncDispose]: dispose,
   };
 }
+
+/** Names all that keys and values depend on. */
+const kvKey = (checksum: string, plan: Plan, { name, settings }: Backend) =>
+  JSON.stringify([checksum, plan.key, name, settings.precision ?? null, settings.kv ?? null]);
 
 /** Parameters that plugins made or rewrote depend on all that the plan names; packed weights must not be taken for others. */
 function nameRewrittenParams(graph: Graph, base: Graph, plan: Plan): Graph {

@@ -1,7 +1,7 @@
 import type { Backend, MemoryReport } from '../backends/backend.ts';
 import { describeGraph } from '../graph/describe.ts';
 import type { Graph } from '../graph/graph.ts';
-import type { KvLayout } from '../kv/kvCache.ts';
+import type { KvCache } from '../kv/kvCache.ts';
 import type { Plan } from '../plugin/plan.ts';
 import type { Pipeline } from './types.ts';
 
@@ -11,7 +11,7 @@ interface Described {
   plan: Plan;
   graph: Graph;
   memory: MemoryReport;
-  kv: KvLayout;
+  kv: KvCache;
 }
 
 const megabytes = (bytes: number) => `${(bytes / 1e6).toFixed(1)} MB`;
@@ -29,7 +29,7 @@ export function describePipeline({ model, backend, plan, graph, memory, kv }: De
     `plugins  ${plugins.length === 0 ? 'none' : ''}`.trimEnd(),
     ...plugins,
     `memory   weights ${megabytes(memory.weightsBytes)}, values and scratch ${megabytes(memory.activationsBytes)}`,
-    `KV cache ${kv.slots} slots of ${kv.capacity} tokens, ${kv.elementType}: ${megabytes(memory.kv.reservedBytes)} reserved, ${megabytes(memory.kv.committedBytes)} used`,
+    `KV cache ${kv.layout.slots} slots of ${kv.layout.capacity} tokens, ${kv.layout.elementType}: ${megabytes(memory.kv.reservedBytes)} reserved, ${megabytes(memory.kv.committedBytes)} used; ${kv.policy}`,
     'graph',
     describeGraph(graph),
   ].join('\n');

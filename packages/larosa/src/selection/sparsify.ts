@@ -61,6 +61,7 @@ export const sparsifyDefinition = defineOp({
     context.require(Number.isInteger(keep) && keep >= 1 && keep <= width, `keep is ${keep}, not in 1 … ${width}`);
     return { channels: { ...input, kind: 'channels', most: keep } };
   },
+  promptsDiffer: (op) => selectionOf(op).prefill === 'dense',
   kernels: {
     reference(op, context) {
       const input = context.float('input');
