@@ -44,8 +44,7 @@ export interface MemoryReport {
   weightsBytes: number;
   /** Scratch for values and kernels. */
   activationsBytes: number;
-  /** `residentBytes`: what the operating system says, where it can be asked. */
-  kv: { reservedBytes: number; committedBytes: number; liveBytes: number; residentBytes?: number };
+  kv: { reservedBytes: number; committedBytes: number; liveBytes: number };
 }
 
 /** Where time went, summed over all forwards since the start. */
