@@ -34,6 +34,7 @@ export const errorCatalogue = {
   LLMOPT_SLOTS_EXHAUSTED: 'Every slot of the KV cache is taken.',
   LLMOPT_KV_FULL: 'A sequence has reached the end of its slot.',
   LLMOPT_KV_BUDGET: 'The byte budget of the KV cache does not allow for what was asked.',
+  LLMOPT_KV_MEMORY: 'The system did not take back memory of the KV cache.',
   LLMOPT_KV_FILE: 'A file with a saved sequence is truncated, corrupted, or of another model or version.',
   LLMOPT_BUSY: 'A forward is already running on this executable.',
   LLMOPT_DISPOSED: 'The object was disposed before this call.',

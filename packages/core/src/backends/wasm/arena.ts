@@ -9,8 +9,8 @@ const END = (MAX_PAGES - 1) * PAGE;
 /** Hands out ranges of one shared WebAssembly memory, one behind the other. */
 export interface Arena {
   readonly memory: WebAssembly.Memory;
-  /** A range aligned to 64 bytes, zeroed when fresh. @throws LLMOPT_OUT_OF_MEMORY */
-  allocate(bytes: number, what: string): number;
+  /** A range aligned to 64 bytes, or to another multiple of them, zeroed when fresh. @throws LLMOPT_OUT_OF_MEMORY */
+  allocate(bytes: number, what: string, alignment?: number): number;
   /** Where the next range would begin. */
   position(): number;
   /** Bytes that can still be handed out. */
@@ -24,8 +24,8 @@ export function createArena(): Arena {
     memory,
     position: () => next,
     free: () => END - next,
-    allocate(bytes, what) {
-      const start = next;
+    allocate(bytes, what, alignment = ALIGNMENT) {
+      const start = Math.ceil(next / alignment) * alignment;
       const end = Math.ceil((start + bytes) / ALIGNMENT) * ALIGNMENT;
       const missing = Math.ceil(end / PAGE) - memory.buffer.byteLength / PAGE;
       try {

@@ -7,6 +7,7 @@ import { type Arena, createArena } from './arena.ts';
 import { type Compiled, compileSteps } from './compile.ts';
 import { control, sharedMilliseconds, TIMES_HEADER } from './control.ts';
 import { compileModule, type VectorBits } from './kernelModules.ts';
+import { createKvMemory } from './kvMemory.ts';
 import { groupLinears } from './packing/groups.ts';
 import type { KvPrecision, Precision } from './packing/sections.ts';
 import { createPool } from './pool.ts';
@@ -51,7 +52,8 @@ export async function compileWasm(
 
   const { bases, layout } = placeSlots(graph, weightsBytes, arena, settings, options);
   new Int32Array(memory.buffer, batchPlaces.slotBases, bases.length).set(bases);
-  const kv = options.kvCache(layout);
+  const { kvMemory, close } = createKvMemory(memory, layout, bases);
+  const kv = options.kvCache(layout, kvMemory);
   // All that has a place has one now: what does not fit has failed before the work begins.
   await weights.load(options);
 
@@ -156,6 +158,7 @@ export async function compileWasm(
     async dispose() {
       if (state === 'disposed') return;
       state = 'disposed';
+      close();
       await pool.dispose();
     },
   };

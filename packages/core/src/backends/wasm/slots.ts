@@ -3,7 +3,7 @@ import type { Graph } from '../../graph/graph.ts';
 import type { KvLayout } from '../../kv/kvCache.ts';
 import type { CompileOptions } from '../backend.ts';
 import type { Arena } from './arena.ts';
-import { kvBytes } from './lower/core.ts';
+import { KV_PAGE, kvBytes, kvRangeBytes } from './lower/core.ts';
 import type { KvPrecision } from './packing/sections.ts';
 
 // Values that batches ask for get their places later.
@@ -21,13 +21,15 @@ export function placeSlots(
   { slots, leastSlots = slots, contextLength }: CompileOptions,
 ): { bases: number[]; layout: KvLayout } {
   const { layers, kvHeads, headDim } = graph.config;
-  const slotBytes = (positions: number, precision = kv) => 2 * layers * kvBytes(positions, kvHeads, headDim, precision);
+  const bytesOf = (precision = kv) => 2 * layers * kvRangeBytes(contextLength, kvHeads, headDim, precision);
+  const slotBytes = bytesOf();
   const free = Math.max(0, arena.free() - SPARE_BYTES);
-  const fits = (precision = kv) => Math.floor(free / Math.ceil(slotBytes(contextLength, precision) / 64) / 64);
+  const fits = (precision = kv) => Math.floor(free / bytesOf(precision));
   const count = Math.min(slots, fits());
   if (count < leastSlots) {
-    // Whole runs of 16 positions.
-    const positions = Math.floor(free / leastSlots / slotBytes(16)) * 16;
+    // Whole runs of 16 positions, in whole pages.
+    const pages = Math.floor(free / leastSlots / (2 * layers * KV_PAGE));
+    const positions = Math.floor((pages * KV_PAGE) / kvBytes(16, kvHeads, headDim, kv)) * 16;
     const ways = [
       ...(fits() > 0 ? [`at most ${fits()} ${fits() === 1 ? 'slot' : 'slots'}`] : []),
       ...(positions > 0 ? [`a contextLength of at most ${positions}`] : []),
@@ -35,14 +37,14 @@ export function placeSlots(
     ];
     throw new LlmoptError(
       'LLMOPT_OUT_OF_MEMORY',
-      `Keys and values of ${leastSlots} ${leastSlots === 1 ? 'slot' : 'slots'} of ${contextLength} tokens take ${megabytes(leastSlots * slotBytes(contextLength))}; beside ${megabytes(weightsBytes)} of weights, ${megabytes(free)} of a WebAssembly memory are free.`,
+      `Keys and values of ${leastSlots} ${leastSlots === 1 ? 'slot' : 'slots'} of ${contextLength} tokens take ${megabytes(leastSlots * slotBytes)}; beside ${megabytes(weightsBytes)} of weights, ${megabytes(free)} of a WebAssembly memory are free.`,
       {
-        where: { slots: leastSlots, contextLength, free, slotBytes: slotBytes(contextLength) },
+        where: { slots: leastSlots, contextLength, free, slotBytes },
         hint: ways.length > 0 ? `This would fit: ${ways.join(', or ')}.` : 'Use a smaller model.',
       },
     );
   }
-  const bases = Array.from({ length: count }, (_, slot) => arena.allocate(slotBytes(contextLength), `KV slot ${slot}`));
+  const bases = Array.from({ length: count }, (_, slot) => arena.allocate(slotBytes, `KV slot ${slot}`, KV_PAGE));
   return { bases, layout: { layers, kvHeads, headDim, slots: count, capacity: contextLength, elementType: kv } };
 }
 

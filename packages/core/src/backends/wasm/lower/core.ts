@@ -97,7 +97,7 @@ export function lowerAttention(op: AttentionOp, layout: WasmLayout, kv: KvPrecis
   const output = layout.value(op.outputs.output);
   const { slots, positions, slotBases } = layout.batch;
   const rows = layout.rows(op.inputs.query);
-  const valuesOffset = kvBytes(layout.contextLength, op.kvHeads, op.headDim, kv);
+  const valuesOffset = kvRangeBytes(layout.contextLength, op.kvHeads, op.headDim, kv);
   const layerOffset = op.layer * 2 * valuesOffset;
   const place = [rows, slots, positions, slotBases, layerOffset, valuesOffset, op.kvHeads, op.headDim];
   const { scoresStride, partBytes, scratchStride, partsStride, rowsOfParts } = attentionScratch(op, layout);
@@ -142,10 +142,17 @@ function attentionScratch({ headDim, heads }: AttentionOp, { contextLength, maxR
   };
 }
 
-/** Bytes of the keys, or of the values, of a layer and slot: blocks of 16 positions, in int16 with a scale per position and head. */
-export function kvBytes(contextLength: number, kvHeads: number, headDim: number, kv: KvPrecision): number {
-  const positions = Math.ceil(contextLength / 16) * 16;
-  return positions * kvHeads * (kv === 'int16' ? headDim * 2 + 4 : headDim * 4);
+/** Bytes that the keys, or the values, of so many positions of a layer take: runs of 16, in int16 with a scale per position and head. */
+export function kvBytes(positions: number, kvHeads: number, headDim: number, kv: KvPrecision): number {
+  return Math.ceil(positions / 16) * 16 * kvHeads * (kv === 'int16' ? headDim * 2 + 4 : headDim * 4);
+}
+
+/** Ranges begin at such addresses, so that the memory behind each can be given back by itself. */
+export const KV_PAGE = 4096;
+
+/** Bytes of the range for the keys, or for the values, of a layer and slot: whole pages. */
+export function kvRangeBytes(contextLength: number, kvHeads: number, headDim: number, kv: KvPrecision): number {
+  return Math.ceil(kvBytes(contextLength, kvHeads, headDim, kv) / KV_PAGE) * KV_PAGE;
 }
 
 export function lowerGatedAct(op: GatedActOp, layout: WasmLayout): WasmCall[] {
