@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
 import { compile, forwardAlone, forwardPieces, type Piece, randomGraph } from '../../../test/backends.ts';
+import { mapOps } from '../../graph/graph.ts';
 import { withChannels } from '../../testing/channelsOp.ts';
 import { wasm } from './index.ts';
 
@@ -18,6 +19,8 @@ const scenario = fc.record({
   untied: fc.boolean(),
   architecture: fc.constantFrom('llama' as const, 'phi2' as const, 'qwen2' as const),
   channels: fc.boolean(),
+  /** Whether the linears of the first layer are. */
+  precise: fc.boolean(),
 });
 
 it.each(['float32', 'int8'] as const)(
@@ -25,10 +28,12 @@ it.each(['float32', 'int8'] as const)(
   { timeout: 180_000 },
   async (precision) => {
     await fc.assert(
-      fc.asyncProperty(scenario, async ({ seed, threads, vectorBits, kv, lengths, moves, channels, ...model }) => {
+      fc.asyncProperty(scenario, async ({ seed, threads, vectorBits, kv, lengths, moves, channels, precise, ...model }) => {
         // 72 inputs and 600 in the middle: no multiples of the tiles of 32.
         const dense = randomGraph({ seed, ...model, width: 72, headDim: 20, ffn: 600, context: 64 });
-        const graph = channels ? withChannels(dense) : dense;
+        const graph = mapOps(channels ? withChannels(dense) : dense, (op) =>
+          op.kind === 'linear' && op.layer === 0 ? { ...op, precise } : op,
+        );
         const sequences = lengths.map((length, s) => Array.from({ length }, (_, i) => (i * 13 + s * 31 + seed) % 101));
         const alone = await compile(wasm({ precision, kv, threads: 1, vectorBits: 128 }), graph);
         const together = await compile(wasm({ precision, kv, threads, vectorBits }), graph);
