@@ -41,11 +41,10 @@ export function linearInt16(args: usize, thread: i32, threads: i32): void {
   }
 }
 
-/** Four weights as floats. */
 // @ts-ignore: decorator
 @inline
-function weights(at: usize): v128 {
-  return f32x4.convert_i32x4_s(v128.load16x4_s(at));
+function floats(weights: v128): v128 {
+  return f32x4.convert_i32x4_s(weights);
 }
 
 // @ts-ignore: decorator
@@ -54,6 +53,7 @@ function plusProduct(sum: v128, x: v128, w: v128): v128 {
   return f32x4.add(sum, f32x4.mul(x, w));
 }
 
+// Loads and stores have constant offsets, so that V8 can join neighbours.
 // The sums of 32 outputs of one row.
 function oneRow(w: usize, x: usize, inputs: usize, output: usize): void {
   let a0 = f32x4.splat(0);
@@ -67,14 +67,14 @@ function oneRow(w: usize, x: usize, inputs: usize, output: usize): void {
   const end = x + (inputs << 2);
   while (x < end) {
     const v = v128.load32_splat(x);
-    a0 = plusProduct(a0, v, weights(w));
-    a1 = plusProduct(a1, v, weights(w + 8));
-    a2 = plusProduct(a2, v, weights(w + 16));
-    a3 = plusProduct(a3, v, weights(w + 24));
-    a4 = plusProduct(a4, v, weights(w + 32));
-    a5 = plusProduct(a5, v, weights(w + 40));
-    a6 = plusProduct(a6, v, weights(w + 48));
-    a7 = plusProduct(a7, v, weights(w + 56));
+    a0 = plusProduct(a0, v, floats(v128.load16x4_s(w)));
+    a1 = plusProduct(a1, v, floats(v128.load16x4_s(w, 8)));
+    a2 = plusProduct(a2, v, floats(v128.load16x4_s(w, 16)));
+    a3 = plusProduct(a3, v, floats(v128.load16x4_s(w, 24)));
+    a4 = plusProduct(a4, v, floats(v128.load16x4_s(w, 32)));
+    a5 = plusProduct(a5, v, floats(v128.load16x4_s(w, 40)));
+    a6 = plusProduct(a6, v, floats(v128.load16x4_s(w, 48)));
+    a7 = plusProduct(a7, v, floats(v128.load16x4_s(w, 56)));
     x += 4;
     w += LINE;
   }
@@ -102,8 +102,8 @@ function fourRows(w: usize, x: usize, xStride: usize, inputs: usize, output: usi
   let d1 = a0;
   const end = x + (inputs << 2);
   while (x < end) {
-    const w0 = weights(w);
-    const w1 = weights(w + 8);
+    const w0 = floats(v128.load16x4_s(w));
+    const w1 = floats(v128.load16x4_s(w, 8));
     const a = v128.load32_splat(x);
     const b = v128.load32_splat(x + xStride);
     const c = v128.load32_splat(x + x2);

@@ -2,7 +2,13 @@ import type { Graph } from '../../../graph/graph.ts';
 import type { LinearOp } from '../../../ops/op.ts';
 import { float32Bits, type WasmCall, type WasmLayout } from '../abi.ts';
 import type { LinearGroup } from '../packing/groups.ts';
-import { channelFloat32Layout, headInt8Layout, recordInt8Layout, tileInt16Layout, tileInt8Layout } from '../packing/layouts.ts';
+import {
+  channelFloat32Layout,
+  headInt8Layout,
+  recordInt8Layout,
+  tileInt8Layout,
+  tileInt16Layout,
+} from '../packing/layouts.ts';
 import type { Precision } from '../packing/sections.ts';
 
 const INT16_LARGEST = 32_767;

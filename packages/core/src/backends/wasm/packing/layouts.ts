@@ -92,13 +92,7 @@ export function packChannelFloat32(
 const INT16_LARGEST = 32_767;
 
 /** Writes rows of float32 weights, from row `first` of `outputs` on, as int16 in tiles: the largest number of a row becomes 32767. */
-export function packTilesInt16(
-  rows: Float32Array,
-  first: number,
-  outputs: number,
-  inputs: number,
-  target: Uint8Array,
-) {
+export function packTilesInt16(rows: Float32Array, first: number, outputs: number, inputs: number, target: Uint8Array) {
   const { tiles, rowScales } = tileInt16Layout(outputs, inputs);
   const packed = new Int16Array(target.buffer, target.byteOffset, tiles * inputs * TILE_OUTPUTS);
   const scales = new Float32Array(target.buffer, target.byteOffset + rowScales, outputs);

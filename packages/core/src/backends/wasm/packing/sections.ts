@@ -8,8 +8,8 @@ import {
   packChannelFloat32,
   packTilesInt16,
   recordInt8Layout,
-  tileInt16Layout,
   tileInt8Layout,
+  tileInt16Layout,
 } from './layouts.ts';
 import type { Packer } from './packer.ts';
 
