@@ -1,4 +1,4 @@
-export { defaultCoefficients, keptChannels, type Site, sites } from './budget.ts';
+export { defaultCoefficients, keptChannels, type Site, sites } from './budget/coefficients.ts';
 export { type Activations, activationsIn, type Bases } from './calibration/activations.ts';
 export { openCalibration } from './calibration/artefact.ts';
 export {

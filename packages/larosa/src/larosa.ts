@@ -1,6 +1,7 @@
 import { definePlugin, LlmoptError, type Plugin } from '@llmopt/core';
+import { siteSizes } from './budget/bytes.ts';
+import { checkBudget, defaultCoefficients, keptChannels, type Site } from './budget/coefficients.ts';
 import { layerBudget } from './budget/layers.ts';
-import { checkBudget, defaultCoefficients, keptChannels, type Site } from './budget.ts';
 import { activationsIn } from './calibration/activations.ts';
 import { openCalibration } from './calibration/artefact.ts';
 import type { Calibration } from './calibration/calibration.ts';
@@ -11,7 +12,7 @@ import { forgetBases } from './rotation/basis.ts';
 import { checkRotation, type Rotation } from './rotation/plan.ts';
 import type { Prefill, Score } from './selection/sparsify.ts';
 import { sparsifyGraph } from './selection/sparsifyGraph.ts';
-import { thresholds } from './selection/thresholds.ts';
+import { bordersOf, thresholds } from './selection/thresholds.ts';
 
 export interface LarosaOptions {
   /** Share of the layers' weights that each token skips, from 0 (nothing changes) to below 1. */
@@ -100,11 +101,17 @@ export function larosa(options: LarosaOptions): Plugin {
     async graph(graph) {
       const calibrated = typeof calibration === 'string' ? await openCalibration(calibration, graph) : calibration;
       const { graph: rotated, bases } = applyRotation(graph, { rotation, values }, calibrated);
-      const perLayer = budget === 'layers' ? layerBudget(graph, await calibrated!.costs(), sparsity) : undefined;
+      const kept = budget === 'layers' ? layerBudget(graph, await calibrated!.costs(), sparsity) : undefined;
+      const perLayer = kept && new Map(siteSizes(graph).map((one, i) => [`${one.layer} ${one.site}`, kept[i]!]));
       const keep = (layer: number, site: Site, width: number) =>
-        perLayer?.(layer, site) ?? keptChannels(width, sparsity, budget === 'uniform' ? 1 : coefficients[site]);
+        perLayer?.get(`${layer} ${site}`) ??
+        keptChannels(width, sparsity, budget === 'uniform' ? 1 : coefficients[site]);
       const activations = calibrated && activationsIn(calibrated, graph, bases);
-      const reached = selection === 'threshold' ? await thresholds(graph, activations!, keep) : undefined;
+      const turned = JSON.stringify([rotation, values]);
+      const reached =
+        selection === 'threshold'
+          ? await thresholds(graph, activations!, keep, bordersOf(calibrated!, turned))
+          : undefined;
       const { rewritten, skipped, total } = sparsifyGraph(
         rotated,
         (site, width, { layer }) => reached?.(layer, site) ?? keep(layer, site, width),

@@ -1,4 +1,4 @@
-import type { Site } from '../budget.ts';
+import type { Site } from '../budget/coefficients.ts';
 import { symmetric } from '../linearAlgebra/moments.ts';
 
 /** What a calibration was made of; what is equal here gives equal numbers. */
