@@ -1,4 +1,4 @@
-import { definePlugin, LlmoptError, type Plugin } from '@llmopt/core';
+import { definePlugin, type Graph, LlmoptError, type Plugin } from '@llmopt/core';
 import { siteSizes } from './budget/bytes.ts';
 import { checkBudget, defaultCoefficients, keptChannels, type Site } from './budget/coefficients.ts';
 import { layerBudget } from './budget/layers.ts';
@@ -10,6 +10,7 @@ import { checkKnown } from './knownOptions.ts';
 import { applyRotation, needsCalibration } from './rotation/apply.ts';
 import { forgetBases } from './rotation/basis.ts';
 import { checkRotation, type Rotation } from './rotation/plan.ts';
+import { searchedBudget } from './search/searched.ts';
 import type { Prefill, Score } from './selection/sparsify.ts';
 import { sparsifyGraph } from './selection/sparsifyGraph.ts';
 import { bordersOf, thresholds } from './selection/thresholds.ts';
@@ -33,9 +34,9 @@ export interface LarosaOptions {
   prefill?: Prefill;
   /**
    * `coefficients` (default): the same in every layer; `uniform`: the same for every input; `layers`: shares per layer and site, such that what is
-   * dropped changes the residual stream least, which needs `calibration`.
+   * dropped changes the residual stream least; `searched`: those that the calibration's search found. The last two need `calibration`.
    */
-  budget?: 'coefficients' | 'uniform' | 'layers';
+  budget?: 'coefficients' | 'uniform' | 'layers' | 'searched';
   /**
    * In which basis the residual stream is made sparse: `none` (default) as it is; `layer` in one per layer, at the price of a matrix between
    * two layers; so many layers share one; `shared`: all do. Needs `calibration`.
@@ -64,11 +65,12 @@ export function larosa(options: LarosaOptions): Plugin {
   const { values = calibration !== undefined } = options;
   checkBudget(sparsity, coefficients);
   checkRotation(rotation);
-  checkWord('budget', budget, ['coefficients', 'uniform', 'layers']);
+  checkWord('budget', budget, ['coefficients', 'uniform', 'layers', 'searched']);
   checkWord('selection', selection, ['topK', 'threshold']);
   const needs = {
     ...{ rotation: rotation !== 'none', values, compensation },
-    ...{ 'budget: layers': budget === 'layers', 'selection: threshold': selection === 'threshold' },
+    ...{ 'budget: layers': budget === 'layers', 'budget: searched': budget === 'searched' },
+    'selection: threshold': selection === 'threshold',
   };
   for (const [option, used] of Object.entries(needs)) if (used && !calibration) throw needsCalibration(option);
   if (compensation && prefill === 'dense') {
@@ -101,7 +103,8 @@ export function larosa(options: LarosaOptions): Plugin {
     async graph(graph) {
       const calibrated = typeof calibration === 'string' ? await openCalibration(calibration, graph) : calibration;
       const { graph: rotated, bases } = applyRotation(graph, { rotation, values }, calibrated);
-      const kept = budget === 'layers' ? layerBudget(graph, await calibrated!.costs(), sparsity) : undefined;
+      const kept =
+        budget === 'layers' || budget === 'searched' ? await keptBy(calibrated!, budget, graph, sparsity) : undefined;
       const perLayer = kept && new Map(siteSizes(graph).map((one, i) => [`${one.layer} ${one.site}`, kept[i]!]));
       const keep = (layer: number, site: Site, width: number) =>
         perLayer?.get(`${layer} ${site}`) ??
@@ -124,6 +127,21 @@ export function larosa(options: LarosaOptions): Plugin {
     // The weights are packed.
     ready: forgetBases,
     metrics: () => ({ 'larosa.skippedWeightShare': skippedWeightShare }),
+  });
+}
+
+/** @throws LLMOPT_OPTION_INVALID */
+async function keptBy(
+  calibration: Calibration,
+  budget: 'layers' | 'searched',
+  graph: Graph,
+  sparsity: number,
+): Promise<number[]> {
+  if (budget === 'layers') return layerBudget(graph, await calibration.costs(), sparsity);
+  const searched = await calibration.searched();
+  if (searched) return searchedBudget(graph, searched, sparsity);
+  throw new LlmoptError('LLMOPT_OPTION_INVALID', 'larosa: budget is searched, but the calibration has no search.', {
+    hint: 'Calibrate again without --no-search, or leave budget out.',
   });
 }
 
