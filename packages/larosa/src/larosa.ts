@@ -33,8 +33,9 @@ export interface LarosaOptions {
   /** `dense` (default): the prompt is computed with all weights, as without larosa; `sparse`: like all other tokens. */
   prefill?: Prefill;
   /**
-   * `coefficients` (default): the same in every layer; `uniform`: the same for every input; `layers`: shares per layer and site, such that what is
-   * dropped changes the residual stream least; `searched`: those that the calibration's search found. The last two need `calibration`.
+   * `coefficients`: the same in every layer; `uniform`: the same for every input; `layers`: shares per layer and site, such that what is
+   * dropped changes the residual stream least; `searched`: those that the calibration's search found. The last two need `calibration`. Default
+   * `searched` where the calibration has a search and no `coefficients` are given, else `coefficients`.
    */
   budget?: 'coefficients' | 'uniform' | 'layers' | 'searched';
   /**
@@ -61,15 +62,16 @@ export function larosa(options: LarosaOptions): Plugin {
   const { sparsity, score = 'magnitude', prefill = 'dense' } = options;
   checkWord('score', score, ['magnitude', 'weighted']);
   checkWord('prefill', prefill, ['dense', 'sparse']);
-  const { budget = 'coefficients', rotation = 'none', selection = 'topK', compensation = false, calibration } = options;
+  const { rotation = 'none', selection = 'topK', compensation = false, calibration } = options;
   const { values = calibration !== undefined } = options;
+  const askedBudget = options.budget ?? (calibration && !options.coefficients ? undefined : 'coefficients');
   checkBudget(sparsity, coefficients);
   checkRotation(rotation);
-  checkWord('budget', budget, ['coefficients', 'uniform', 'layers', 'searched']);
+  if (askedBudget !== undefined) checkWord('budget', askedBudget, ['coefficients', 'uniform', 'layers', 'searched']);
   checkWord('selection', selection, ['topK', 'threshold']);
   const needs = {
     ...{ rotation: rotation !== 'none', values, compensation },
-    ...{ 'budget: layers': budget === 'layers', 'budget: searched': budget === 'searched' },
+    ...{ 'budget: layers': askedBudget === 'layers', 'budget: searched': askedBudget === 'searched' },
     'selection: threshold': selection === 'threshold',
   };
   for (const [option, used] of Object.entries(needs)) if (used && !calibration) throw needsCalibration(option);
@@ -92,7 +94,7 @@ export function larosa(options: LarosaOptions): Plugin {
     name: 'larosa',
     version: '0.1',
     options: {
-      ...{ sparsity, coefficients, score, selection, prefill, budget, rotation, values, compensation },
+      ...{ sparsity, coefficients, score, selection, prefill, budget: askedBudget, rotation, values, compensation },
       calibration: typeof calibration === 'string' ? calibration : calibration?.checksum,
     },
     fidelity: sparsity === 0 ? 'exact' : 'approximate',
@@ -103,6 +105,7 @@ export function larosa(options: LarosaOptions): Plugin {
     async graph(graph) {
       const calibrated = typeof calibration === 'string' ? await openCalibration(calibration, graph) : calibration;
       const { graph: rotated, bases } = applyRotation(graph, { rotation, values }, calibrated);
+      const budget = askedBudget ?? (calibrated?.settings.search ? 'searched' : 'coefficients');
       const kept =
         budget === 'layers' || budget === 'searched' ? await keptBy(calibrated!, budget, graph, sparsity) : undefined;
       const perLayer = kept && new Map(siteSizes(graph).map((one, i) => [`${one.layer} ${one.site}`, kept[i]!]));

@@ -35,8 +35,6 @@ interface Candidate {
 /** How far up and down a screening goes, in logarithms of what is dropped, and how far a step goes at most on average. */
 const SCREENED = 0.15;
 const LARGEST_STEP = 0.4;
-/** Multiples of the step that the screening tells. */
-const LENGTHS = [0.5, 1, 1.5];
 
 /**
  * Looks for budgets that diverge least from the dense model, at equal bytes. First the fixed coefficients, equal shares, shares by costs and a
@@ -88,7 +86,9 @@ export async function searchBudgets(options: SearchOptions): Promise<Found[]> {
     const start = best.get(home)!;
     const direction = await screen(sizes, start, SCREENED / (1 + round), (dropped) => tried(dropped, home));
     if (!direction) break;
-    for (const length of LENGTHS) await challenge(moved(start.dropped, direction, length), home);
+    // A whole step is the best by a curvature that holds near the start alone.
+    const half = await challenge(moved(start.dropped, direction, 1 / 2), home);
+    await challenge(moved(start.dropped, direction, half ? 1 : 1 / 4), home);
     if (best.get(home) !== start) await spread();
   }
   return sparsities.map((sparsity) => {
@@ -99,8 +99,7 @@ export async function searchBudgets(options: SearchOptions): Promise<Found[]> {
 }
 
 /**
- * By how much to change the logarithm of what each site drops: the step that is best if costs are a power of what is dropped, each factor
- * shrunk by how much of its slope is chance.
+ * By how much to change the logarithm of what each site drops: Newton's step, each factor shrunk by how much of its slope is chance.
  */
 async function screen(
   sizes: readonly SiteSize[],
@@ -109,29 +108,32 @@ async function screen(
   tried: (dropped: Float64Array) => Promise<Candidate | undefined>,
 ): Promise<Float64Array | undefined> {
   const factors = depthFactors(sizes);
+  let risen = 0;
   const slopes = factors.map(() => new Float64Array(start.rows.length));
   for (const signs of screening) {
     const change = new Float64Array(sizes.length);
     for (const [f, factor] of factors.entries()) for (const [i, x] of factor.entries()) change[i]! += signs[f]! * x;
     const one = await tried(moved(start.dropped, change, by));
     if (!one) return undefined;
+    risen += (mean(one.rows) - mean(start.rows)) / screening.length;
     for (const [f, slope] of slopes.entries()) {
       for (let row = 0; row < slope.length; row++)
         slope[row]! += (signs[f]! * (one.rows[row]! - start.rows[row]!)) / (screening.length * by);
     }
   }
-  // Mean divergence as a power of sparsity, as it is about.
-  const power = 3;
-  const worth = power * (power - 1) * mean(start.rows);
   const skipped = (i: number) => (sizes[i]!.width - start.kept[i]!) * sizes[i]!.outputs;
   const all = sizes.reduce((sum, _, i) => sum + skipped(i), 0);
+  const weights = factors.map((factor) => factor.reduce((sum, x, i) => sum + x * x * skipped(i), 0) / all);
+  // Up and down cancel each other, and what is left is curvature: that of each factor taken for in proportion to the weights that it moves.
+  const curvature = (2 * risen) / (by * by * weights.reduce((sum, weight) => sum + weight, 0));
+  if (!(curvature > 0)) return undefined;
   const direction = new Float64Array(sizes.length);
   for (const [f, factor] of factors.entries()) {
     const slope = mean(slopes[f]!);
     const chance = standardError(slopes[f]!) ** 2;
-    const weight = factor.reduce((sum, x, i) => sum + x * x * skipped(i), 0) / all;
+    const weight = weights[f]!;
     if (slope === 0 || weight === 0) continue;
-    const step = (-slope * Math.max(0, 1 - chance / slope ** 2)) / (worth * weight);
+    const step = (-slope * Math.max(0, 1 - chance / slope ** 2)) / (curvature * weight);
     for (const [i, x] of factor.entries()) direction[i]! += step * x;
   }
   const size = Math.sqrt(direction.reduce((sum, x) => sum + x * x, 0) / direction.length);

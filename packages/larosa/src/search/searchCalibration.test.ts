@@ -6,9 +6,10 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { fixturePath } from '../../../core/test/architectureFixtures.ts';
 import { writeTinyModel } from '../../../core/test/tinyModel.ts';
 import { siteSizes, skippedBy, weightsOf } from '../budget/bytes.ts';
+import { defaultCoefficients } from '../budget/coefficients.ts';
 import { openCalibration } from '../calibration/artefact.ts';
 import { type CalibrateOptions, calibrate } from '../calibration/calibrate.ts';
-import { larosa } from '../larosa.ts';
+import { type LarosaOptions, larosa } from '../larosa.ts';
 
 let folder: string;
 let model: string;
@@ -44,9 +45,17 @@ describe('calibrate with a search', () => {
       expect(best).toBeLessThanOrEqual(fixed!);
       expect(best).toBeGreaterThan(0);
     }
-    const rewritten = await larosa({ sparsity: 0.5, budget: 'searched', calibration: file }).graph!(graph);
-    const lists = rewritten.ops.flatMap((op) => (op.kind === 'larosa.sparsify' ? [op.attributes.keep] : []));
-    expect(lists).toEqual([...found.kept.subarray(sizes.length)]);
+    const listsOf = async (options: Partial<LarosaOptions>) => {
+      const rewritten = await larosa({ sparsity: 0.5, calibration: file, ...options }).graph!(graph);
+      return rewritten.ops.flatMap((op) => (op.kind === 'larosa.sparsify' ? [op.attributes.keep] : []));
+    };
+    const searched = [...found.kept.subarray(sizes.length)];
+    expect(await listsOf({ budget: 'searched' })).toEqual(searched);
+    // It is the default, but not against what was said.
+    expect(await listsOf({})).toEqual(searched);
+    const coefficients = { attentionInput: 1, attentionOutput: 1, ffnInput: 1, ffnMiddle: 1 };
+    expect(await listsOf({ coefficients })).toEqual(await listsOf({ budget: 'uniform' }));
+    expect(await listsOf({ budget: 'coefficients' })).toEqual(await listsOf({ coefficients: defaultCoefficients }));
     await checkpoint.close();
 
     const again = await calibrate(options({ out: path.join(folder, 'again.safetensors') }));
