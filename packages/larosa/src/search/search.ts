@@ -37,8 +37,8 @@ const SCREENED = 0.15;
 const LARGEST_STEP = 0.4;
 
 /**
- * Looks for budgets that diverge least from the dense model, at equal bytes. First the fixed coefficients, equal shares, shares by costs and a
- * blend of two at the middle sparsity; then rounds: a screening of how the four inputs and the depth should differ, steps in the direction that it
+ * Looks for budgets that diverge least from the dense model, at equal bytes. First the fixed coefficients; at the middle sparsity a blend of
+ * them with shares by costs, those alone, and equal shares; then rounds: a screening of how the four inputs and the depth should differ, steps in the direction that it
  * tells, and what came of it at the other sparsities. A budget takes another's place where it is better by more than chance on the same rows.
  */
 export async function searchBudgets(options: SearchOptions): Promise<Found[]> {
@@ -75,13 +75,16 @@ export async function searchBudgets(options: SearchOptions): Promise<Found[]> {
   for (const sparsity of [home, ...others]) await challenge(fixed, sparsity);
   const byCosts = layerBudget(home);
   const costly = Float64Array.from(sizes, ({ width }, i) => (1 - byCosts[i]! / width) / home);
+  // The most promising first: a slow machine may measure ten in all.
+  await challenge(blend(fixed, costly), home);
+  if (best.get(home) !== first.get(home)) await spread();
+  const lead = best.get(home);
+  await challenge(costly, home);
   await challenge(
     fixed.map(() => 1),
     home,
   );
-  await challenge(costly, home);
-  await challenge(blend(fixed, costly), home);
-  if (best.get(home) !== first.get(home)) await spread();
+  if (best.get(home) !== lead) await spread();
   for (let round = 0; goOn(); round++) {
     const start = best.get(home)!;
     const direction = await screen(sizes, start, SCREENED / (1 + round), (dropped) => tried(dropped, home));
