@@ -111,12 +111,8 @@ export function createManagedCache(layout: KvLayout, context: KvContext, setting
     }
   }
 
-  /** Free slots in which so many groups have room. */
-  function admitting(need: number): Slot[] {
-    const kept = slots.some(({ taken }) => taken) ? watermark * budgetBytes : 0;
-    const available = ledger.available();
-    return slots.filter((slot) => !slot.taken && bytesOf(need) <= available(slot) - kept);
-  }
+  const admitting = (need: number) =>
+    ledger.admitting(need, slots.some(({ taken }) => taken) ? watermark * budgetBytes : 0);
 
   const kv: KvCache = {
     layout,
@@ -188,6 +184,7 @@ export function createManagedCache(layout: KvLayout, context: KvContext, setting
       try {
         if (ledger.growAhead()) return true;
       } catch {
+        // The step that needs it will try again, and say why it failed.
         return false;
       }
       const before = ledger.warm();
