@@ -68,6 +68,8 @@ export function createScheduler(executable: Executable, driver: Driver, maxRows:
   const { kv } = executable;
   let looping = false;
   let idling = false;
+  /** A sequence had to give way: until another one ends, none gets a slot. */
+  let full = false;
   let steps = 0;
   let preemptions = 0;
   let reusedTokens = 0;
@@ -166,6 +168,7 @@ export function createScheduler(executable: Executable, driver: Driver, maxRows:
     kv.release(victim.slot!);
     victim.slot = undefined;
     victim.fed = 0;
+    full = true;
     preemptions++;
     return true;
   }
@@ -198,6 +201,7 @@ export function createScheduler(executable: Executable, driver: Driver, maxRows:
   /** Finds the job a slot; false when it must wait. A job for which there can be none has ended. */
   function seat(job: Running): boolean {
     if (job.slot !== undefined) return true;
+    if (full) return false;
     try {
       job.slot = kv.acquire(job.sequence);
     } catch (error) {
@@ -229,6 +233,7 @@ export function createScheduler(executable: Executable, driver: Driver, maxRows:
     const at = jobs.indexOf(job);
     if (at < 0) return;
     jobs.splice(at, 1);
+    full = false;
     if (job.slot !== undefined) kv.release(job.slot);
     driver.observe('sequenceEnd', job.sequence);
     if (error === undefined) job.resolve(how);
