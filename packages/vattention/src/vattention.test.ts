@@ -84,7 +84,7 @@ describe('vattention', () => {
     await expect(both[0]).rejects.toMatchObject({
       code: 'LLMOPT_KV_BUDGET',
       message:
-        '100 tokens take 65536 bytes; there will never be more than 32768. Use a shorter prompt, or give vattention more bytes.',
+        '100 tokens take 65536 bytes; there will never be more than 32768. Use a shorter prompt, or raise budgetBytes of vattention.',
     });
     expect(await both[1]).toHaveLength(3);
     await expect(open({ budgetBytes: groupOfAll - 1 })).rejects.toThrow(
@@ -127,7 +127,7 @@ describe('vattention', () => {
     const short = await open({}, { contextLength: 64 });
     await expect(short.plugin.restore(file)).rejects.toMatchObject({ code: 'LLMOPT_KV_FULL' });
     await short.pipeline.dispose();
-    const full = await open({}, { slots: 1 });
+    const full = await open({ warmBytes: 100_000 }, { slots: 1 });
     const slot = full.pipeline.acquireSlot()!;
     await expect(full.plugin.restore(file)).rejects.toMatchObject({ code: 'LLMOPT_SLOTS_EXHAUSTED' });
     full.pipeline.releaseSlot(slot);

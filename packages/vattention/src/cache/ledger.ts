@@ -83,11 +83,12 @@ export function createLedger(options: LedgerOptions): Ledger {
     const order = oldestFirst();
     const refusing = new Set<Slot>();
     let left = bytes;
-    let touched = 0;
+    const touched = new Set<Slot>();
     const from = (slot: Slot, floor: number) => {
-      if (left <= 0 || touched === mostSlots || refusing.has(slot) || slot.mapped <= floor) return;
+      if (left <= 0 || refusing.has(slot) || slot.mapped <= floor) return;
+      if (touched.size === mostSlots && !touched.has(slot)) return;
       const before = bytesOf(slot.mapped);
-      touched++;
+      touched.add(slot);
       if (shrink(slot, Math.max(floor, groupsWithin(before - left)))) left -= before - bytesOf(slot.mapped);
       else refusing.add(slot);
     };

@@ -123,7 +123,12 @@ export function createManagedCache(layout: KvLayout, context: KvContext, setting
       const free = admitting(need);
       if (free.length === 0) {
         if (bytesOf(need) > budgetBytes || slots.every(({ taken }) => !taken))
-          throw neverFits(tokens, bytesOf(need), budgetBytes);
+          throw neverFits(
+            tokens,
+            bytesOf(need),
+            budgetBytes,
+            'Use a shorter prompt, or raise budgetBytes of vattention.',
+          );
         return undefined;
       }
       for (const slot of slots) note(slot);
@@ -179,6 +184,12 @@ export function createManagedCache(layout: KvLayout, context: KvContext, setting
       trie.truncate(id, length);
       ledger.keepWarmBytes();
     },
+    recycled() {
+      for (const slot of slots) {
+        trie.truncate(slot.id, 0);
+        slot.mapped = 0;
+      }
+    },
     bytes: () => ({ reserved: reservedBytes, committed: ledger.committed(), live: liveBytes() }),
     idle() {
       try {
@@ -230,8 +241,9 @@ export function createManagedCache(layout: KvLayout, context: KvContext, setting
       const to = readable();
       checkCapacity(layout, new Map([[0, tokens.length]]));
       const need = groupsFor(tokens.length);
-      const warmest = to.giveBack === 'none' ? budgetBytes : warmBytes;
-      if (bytesOf(need) > warmest) throw neverFits(tokens.length, bytesOf(need), warmest);
+      const warmest = to.giveBack === 'madvise' ? warmBytes : budgetBytes;
+      if (bytesOf(need) > warmest)
+        throw neverFits(tokens.length, bytesOf(need), warmest, 'Raise warmBytes of vattention, with deferred reclaim.');
       const free = admitting(need);
       if (free.length === 0) {
         throw new LlmoptError('LLMOPT_SLOTS_EXHAUSTED', 'There is no free slot with room for the sequence.', {
@@ -258,10 +270,10 @@ export function createManagedCache(layout: KvLayout, context: KvContext, setting
   };
 }
 
-const neverFits = (tokens: number, bytes: number, most: number) =>
+const neverFits = (tokens: number, bytes: number, most: number, hint: string) =>
   new LlmoptError('LLMOPT_KV_BUDGET', `${tokens} tokens take ${bytes} bytes; there will never be more than ${most}.`, {
     where: { tokens, bytes, most },
-    hint: 'Use a shorter prompt, or give vattention more bytes.',
+    hint,
   });
 
 const notTaken = (slot: number) =>

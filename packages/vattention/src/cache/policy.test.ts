@@ -19,7 +19,12 @@ it.each([
   [
     { prefixReuse: false },
     'none',
-    'kept until the pipeline is disposed, since giving it back needs node:ffi (Node.js 26.1 or later, on Linux); no prefix is used again',
+    'kept until the pipeline is disposed; giving back pages needs node:ffi (Node.js 26.1 or later, on Linux); no prefix is used again',
+  ],
+  [
+    {},
+    'recycle',
+    'given back only all at once, when nothing runs; giving back pages needs node:ffi (Node.js 26.1 or later, on Linux); prefixes are used again',
   ],
 ] as const)('says what happens to memory: %j, %s', (options, giveBack, end) => {
   const { memory } = fakeMemory(smallLayout, giveBack);
