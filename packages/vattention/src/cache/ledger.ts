@@ -34,8 +34,8 @@ export interface Ledger {
   grow(targets: Floors): void;
   /** Commits a group for the sequence that will need one first, if memory is free. True when it did. */
   growAhead(): boolean;
-  /** Gives back what is over the warm bytes, of so many slots at most. */
-  keepWarmBytes(mostSlots?: number): void;
+  /** Gives back what is over the warm bytes, in so many steps at most, of which each is for one slot. */
+  keepWarmBytes(mostTimes?: number): void;
   /** Gives memory back until at most so many bytes are committed that no sequence needs; returns how many it gave back. */
   trim(bytes: number): number;
   readonly counts: { grows: number; releases: number; failedReleases: number };
@@ -78,17 +78,16 @@ export function createLedger(options: LedgerOptions): Ledger {
     return true;
   }
 
-  /** Gives back so many bytes, no more than it takes, of so many slots; returns how many it were. */
-  function giveBack(bytes: number, floorOf: (slot: Slot) => number, mostSlots = slots.length): number {
+  /** Gives back so many bytes, or somewhat more, in so many steps at most; returns how many it were. */
+  function giveBack(bytes: number, floorOf: (slot: Slot) => number, mostTimes = Number.POSITIVE_INFINITY): number {
     const order = oldestFirst();
     const refusing = new Set<Slot>();
     let left = bytes;
-    const touched = new Set<Slot>();
+    let times = 0;
     const from = (slot: Slot, floor: number) => {
-      if (left <= 0 || refusing.has(slot) || slot.mapped <= floor) return;
-      if (touched.size === mostSlots && !touched.has(slot)) return;
+      if (left <= 0 || times === mostTimes || refusing.has(slot) || slot.mapped <= floor) return;
       const before = bytesOf(slot.mapped);
-      touched.add(slot);
+      times++;
       if (shrink(slot, Math.max(floor, groupsWithin(before - left)))) left -= before - bytesOf(slot.mapped);
       else refusing.add(slot);
     };
@@ -144,9 +143,9 @@ export function createLedger(options: LedgerOptions): Ledger {
       if (slot) this.grow(new Map([[slot, slot.mapped + 1]]));
       return slot !== undefined;
     },
-    keepWarmBytes(mostSlots) {
+    keepWarmBytes(mostTimes) {
       const excess = warm() - warmBytes;
-      if (isManaged && excess > 0) giveBack(excess, wanted, mostSlots);
+      if (isManaged && excess > 0) giveBack(excess, wanted, mostTimes);
     },
     trim(bytes) {
       const unneeded = sum((slot) => over(slot, needed(slot)));
