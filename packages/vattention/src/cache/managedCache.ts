@@ -57,7 +57,7 @@ export interface ManagedCache {
   read(tokens: readonly number[]): SequenceState | undefined;
   /** Bytes of keys and values of so many tokens. @throws LLMOPT_KV_FILE without a memory */
   sequenceBytes(tokens: number): number;
-  /** Puts a sequence into a free slot, for the next one that begins like it. @throws LLMOPT_SLOTS_EXHAUSTED, LLMOPT_KV_BUDGET, LLMOPT_KV_FULL */
+  /** Puts a sequence into a free slot, unless a slot holds it, for the next one that begins like it. @throws LLMOPT_SLOTS_EXHAUSTED, LLMOPT_KV_BUDGET, LLMOPT_KV_FULL */
   write(state: SequenceState): void;
 }
 
@@ -241,6 +241,13 @@ export function createManagedCache(layout: KvLayout, context: KvContext, setting
       const to = readable();
       checkCapacity(layout, new Map([[0, tokens.length]]));
       const need = groupsFor(tokens.length);
+      for (const slot of slots) note(slot);
+      const [held] = trie.matches(tokens);
+      const isHeld = held?.common === tokens.length && slots[held.slot]!.promptLength === promptLength;
+      if (isHeld) {
+        slots[held.slot]!.usedAt = ++clock;
+        return;
+      }
       const warmest = to.giveBack === 'madvise' ? warmBytes : budgetBytes;
       if (bytesOf(need) > warmest)
         throw neverFits(tokens.length, bytesOf(need), warmest, 'Raise warmBytes of vattention, with deferred reclaim.');
