@@ -86,6 +86,7 @@ function run({ options, memory: kind, promptsDiffer = false, failures = false, s
   const next = dice(seed);
   const live = new Map<number, { sequence: Sequence & { tokens: number[] }; direct: boolean }>();
   const saved: SequenceState[] = [];
+  const ended: (Sequence & { tokens: number[] })[] = [];
   const counts = { acquired: 0, refused: 0, failures: 0, reuses: 0 };
   let failNow = false;
   fake.fails.commit = () => failNow && next(6) === 0;
@@ -98,8 +99,11 @@ function run({ options, memory: kind, promptsDiffer = false, failures = false, s
     Array.from({ length: layout.capacity }, () => family * 10 + next(3)),
   );
   function newSequence(): Sequence & { tokens: number[] } {
-    const shared = families[next(4)]!.slice(0, next(60));
-    const tokens = [...shared, ...Array.from({ length: 1 + next(24) }, () => next(5))];
+    const earlier = ended[next(6)];
+    // One that lost its slot comes back as it is; the next turn of a chat begins with all of the one before.
+    if (earlier && next(6) === 0) return { ...earlier, tokens: [...earlier.tokens] };
+    const shared = earlier && next(3) === 0 ? earlier.tokens : families[next(4)]!.slice(0, next(60));
+    const tokens = [...shared, ...Array.from({ length: 1 + next(24) }, () => next(5))].slice(0, layout.capacity);
     return { id: id++, tokens, promptLength: tokens.length };
   }
   function markers(tokens: readonly number[], promptLength: number, length: number): number[] {
@@ -190,6 +194,8 @@ function run({ options, memory: kind, promptsDiffer = false, failures = false, s
     function release() {
       const slot = anySlot();
       kv.release(slot);
+      const one = live.get(slot);
+      if (one) ended[next(6)] = one.sequence;
       live.delete(slot);
       kv.release(slot);
     },
