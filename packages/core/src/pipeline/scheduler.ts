@@ -68,6 +68,7 @@ export function createScheduler(executable: Executable, driver: Driver, maxRows:
   const { kv } = executable;
   let looping = false;
   let idling = false;
+  let recycling: Promise<void> | undefined;
   /** A sequence had to give way: until another one ends, none gets a slot. */
   let full = false;
   let steps = 0;
@@ -81,6 +82,8 @@ export function createScheduler(executable: Executable, driver: Driver, maxRows:
     looping = true;
     try {
       while (jobs.length > 0 || direct.length > 0) {
+        // What a recycling did wrong, each forward says.
+        await recycling?.catch(() => {});
         for (let forward = direct.shift(); forward; forward = direct.shift()) await forward();
         dropAborted();
         if (jobs.length > 0) await step();
@@ -97,9 +100,16 @@ export function createScheduler(executable: Executable, driver: Driver, maxRows:
     idling = true;
     const again = () => {
       idling = false;
-      if (!disposed && !looping && kv.idle!()) rest();
+      if (disposed || looping) return;
+      if (kv.idle!()) rest();
+      else if (kv.recycleDue?.()) recycle();
     };
     setTimeout(again, IDLE_MS).unref();
+  }
+
+  function recycle(): void {
+    for (let slot = 0; slot < kv.layout.slots; slot++) if (kv.isAcquired(slot)) return;
+    recycling = executable.recycle?.();
   }
 
   async function step(): Promise<void> {
