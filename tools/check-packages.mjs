@@ -111,7 +111,12 @@ try {
   // A real request, so that workers and kernels are found where the installed package has them.
   const model = await writeTinyModel(path.join(project, 'tiny.gguf'));
   await writeFile(path.join(project, 'compose.mjs'), composeScript);
-  const answer = await attempt('compose core, larosa and vattention', process.execPath, ['compose.mjs', model], project);
+  const answer = await attempt(
+    'compose core, larosa and vattention',
+    process.execPath,
+    ['compose.mjs', model],
+    project,
+  );
   if (answer && answer.trim() !== '8 tokens')
     problems.push(`compose core, larosa and vattention: expected 8 tokens, got ${answer}`);
 

@@ -75,6 +75,30 @@ describe('managed cache', () => {
   });
 });
 
+it('asks for a recycling when more is warm than may be, or than was to be trimmed to', () => {
+  const { memory } = fakeMemory(smallLayout, 'recycle');
+  const { kv, trim } = createManagedCache(
+    smallLayout,
+    { memory, modelKey: 'model', promptsDiffer: false },
+    settingsOf({ groupBytes: 1, warmBytes: 40 * 64, eagerTokens: 0 }),
+  );
+  const use = (length: number) => {
+    const slot = kv.acquire()!;
+    kv.reserve(new Map([[slot, length]]));
+    kv.commit(slot, length);
+    kv.release(slot);
+  };
+  use(30);
+  expect(kv.recycleDue?.()).toBe(false);
+  expect(trim(100)).toBe(0);
+  expect(kv.recycleDue?.()).toBe(true);
+  kv.recycled?.();
+  use(30);
+  expect(kv.recycleDue?.()).toBe(false);
+  use(60);
+  expect(kv.recycleDue?.()).toBe(true);
+});
+
 function run({ options, memory: kind, promptsDiffer = false, failures = false, seed }: World, operations: number) {
   const layout: KvLayout = smallLayout;
   const settings = settingsOf(options);
@@ -248,9 +272,12 @@ function run({ options, memory: kind, promptsDiffer = false, failures = false, s
     },
     function recycle() {
       if (kind !== 'recycle' || live.size > 0) return;
+      cache.trim(0);
+      expect(kv.recycleDue?.()).toBe(cache.stats().committedBytes > 0);
       kv.recycled!();
       fake.recycle();
       expect(cache.stats().committedBytes).toBe(0);
+      expect(kv.recycleDue?.()).toBe(false);
     },
     function save() {
       if (!memory) return;

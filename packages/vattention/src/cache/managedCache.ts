@@ -84,6 +84,8 @@ export function createManagedCache(layout: KvLayout, context: KvContext, setting
   const perToken = bytesPerToken(layout);
   const counts = { reuses: 0, reusedTokens: 0, copies: 0, trims: 0 };
   let clock = 0;
+  /** Until memory is recycled: the warm bytes, or what was to be trimmed to. */
+  let mostWarmBytes = warmBytes;
 
   const growsFreely = (slot: Slot, need: number) =>
     bytesOf(need) - bytesOf(slot.mapped) <= budgetBytes - ledger.committed();
@@ -189,7 +191,9 @@ export function createManagedCache(layout: KvLayout, context: KvContext, setting
         trie.truncate(slot.id, 0);
         slot.mapped = 0;
       }
+      mostWarmBytes = warmBytes;
     },
+    recycleDue: () => memory?.giveBack === 'recycle' && ledger.committed() > mostWarmBytes,
     bytes: () => ({ reserved: reservedBytes, committed: ledger.committed(), live: liveBytes() }),
     idle() {
       try {
@@ -216,6 +220,7 @@ export function createManagedCache(layout: KvLayout, context: KvContext, setting
     kv,
     trim(bytes) {
       counts.trims++;
+      mostWarmBytes = Math.min(mostWarmBytes, bytes);
       return ledger.trim(bytes);
     },
     stats: () => ({
