@@ -50,8 +50,9 @@ interface Share {
   logitRow: number | undefined;
 }
 
-// A step takes about as long as its rows and three more: beside rows of sequences that answer, so many of prompts make it twice as long at most.
-const PROMPT_ROWS = 4;
+// Rows of a step in which some sequences answer: as many of prompts as of answers make it twice as long at most. So few rows are always
+// allowed, since they take no longer than a reader.
+const FEW_ROWS = 12;
 const IDLE_MS = 10;
 
 /**
@@ -194,8 +195,7 @@ export function createScheduler(executable: Executable, driver: Driver, maxRows:
       if (columns.rows() === maxRows) return ready;
       ready.push(addRows(job, 1));
     }
-    const some = Math.min(maxRows, Math.ceil((PROMPT_ROWS + 2 * ready.length) / 4) * 4);
-    const limit = ready.length > 0 ? some : maxRows;
+    const limit = ready.length > 0 ? Math.min(maxRows, Math.max(FEW_ROWS, 2 * ready.length)) : maxRows;
     const those = new Set(answering);
     for (const job of [...jobs]) {
       if (columns.rows() >= limit) break;
