@@ -1,12 +1,13 @@
-import { LlmoptError } from '@llmopt/core';
 import { type ArgsDef, type CommandDef, defineCommand } from 'citty';
 import type { BackendsOptions } from './backends/options.ts';
-import { numberFlag, numberListFlag, type ParsedFlags, textFlag } from './flags.ts';
+import { modelArg, precisionArg, threadsArg } from './commonArgs.ts';
+import { listFlag, numberFlag, numberListFlag, type ParsedFlags, textFlag, textOrOff } from './flags.ts';
 import type { KernelsOptions } from './kernels/options.ts';
 import { shapes } from './kernels/shapes.ts';
 import { larosaArgs, larosaChoice, larosaChoices, parseMethods } from './larosaFlags.ts';
 import { type BenchmarkOptions, readPrompts } from './options.ts';
 import { peerNames } from './peers/names.ts';
+import { serveCommand } from './serve/command.ts';
 import type { SweepOptions } from './sweep/options.ts';
 
 /** Arguments of `llmopt-bench diff A.json B.json`. */
@@ -27,13 +28,13 @@ export const diffCommand: CommandDef = defineCommand({
 
 /** Arguments of `llmopt-bench kernels`. */
 export const kernelsArgs = {
-  model: { type: 'string', valueHint: 'NAME|PATH', description: 'Model to measure (smollm2-135m)' },
+  ...modelArg,
   shape: {
     type: 'string',
     valueHint: Object.keys(shapes).join('|'),
     description: 'A model with random weights of this shape instead',
   },
-  threads: { type: 'string', valueHint: 'N', description: 'Threads (all cores)' },
+  ...threadsArg,
   rows: { type: 'string', valueHint: 'N,N', description: 'Streams that decode at once (1,2,3,8)' },
   prompt: { type: 'string', valueHint: 'N', description: 'Tokens in the cache while decoding (128)' },
   larosa: {
@@ -121,7 +122,7 @@ export async function backendsOptions({ values }: ParsedFlags): Promise<Backends
 
 /** Arguments of `llmopt-bench sweep`. */
 export const sweepArgs = {
-  model: { type: 'string', valueHint: 'NAME|PATH', description: 'Model to measure (smollm2-135m)' },
+  ...modelArg,
   'larosa-sparsity': { type: 'string', valueHint: 'SHARE,SHARE', description: 'Sparsities (0,0.25,0.4,0.5,0.6)' },
   'equal-bytes': {
     type: 'string',
@@ -144,9 +145,9 @@ export const sweepArgs = {
   'max-new-tokens': { type: 'string', valueHint: 'N', description: 'Tokens per timed run (64)' },
   runs: { type: 'string', valueHint: 'N', description: 'Timed runs of every prompt (3)' },
   warmup: { type: 'string', valueHint: 'N', description: 'Rounds before the timed ones, dropped (1)' },
-  threads: { type: 'string', valueHint: 'N', description: 'Threads (all cores)' },
+  ...threadsArg,
   seed: { type: 'string', valueHint: 'N', description: 'Seed of the intervals of quality (0)' },
-  precision: { type: 'string', valueHint: 'int8|float32', description: 'Weights (int8)' },
+  ...precisionArg,
   peer: {
     type: 'string',
     valueHint: 'node-llama-cpp',
@@ -184,7 +185,7 @@ export async function sweepOptions({ values }: ParsedFlags): Promise<SweepOption
     threads: numberFlag(values, 'threads'),
     seed: numberFlag(values, 'seed'),
     precision: textFlag(values, 'precision') as SweepOptions['precision'],
-    peers: peersFlag(values),
+    peers: listFlag(values, 'peer') as BenchmarkOptions['peers'],
     output: textFlag(values, 'output'),
     plots: textOrOff(values, 'plots'),
     ...(prompts !== undefined && { prompts: await readPrompts(prompts) }),
@@ -239,24 +240,14 @@ export const benchCommand: CommandDef = defineCommand({
     description: 'Run a model as it is and optimised, side by side, and tell what it gains and costs.',
   },
   args: benchArgs as ArgsDef,
-  subCommands: { backends: backendsCommand, diff: diffCommand, kernels: kernelsCommand, sweep: sweepCommand },
+  subCommands: {
+    backends: backendsCommand,
+    diff: diffCommand,
+    kernels: kernelsCommand,
+    serve: serveCommand,
+    sweep: sweepCommand,
+  },
 });
-
-/** What `--name` says, or `false` for `--no-name`. @throws LLMOPT_OPTION_INVALID if both are there */
-function textOrOff(values: ParsedFlags['values'], name: string): string | false | undefined {
-  const text = textFlag(values, name);
-  if (values[`no-${name}`] !== true) return text;
-  if (text === undefined) return false;
-  throw new LlmoptError('LLMOPT_OPTION_INVALID', `--${name} and --no-${name} contradict each other.`, {
-    hint: 'Give one of the two.',
-  });
-}
-
-/** Engines by name, which are checked with the other options. */
-const peersFlag = (values: ParsedFlags['values']) =>
-  textFlag(values, 'peer')
-    ?.split(',')
-    .map((name) => name.trim()) as BenchmarkOptions['peers'];
 
 /** The options that a command line stands for. @throws LLMOPT_OPTION_INVALID, LLMOPT_FILE_NOT_FOUND */
 export async function benchmarkOptions({ values }: ParsedFlags): Promise<BenchmarkOptions> {
@@ -273,7 +264,7 @@ export async function benchmarkOptions({ values }: ParsedFlags): Promise<Benchma
     precision: textFlag(values, 'precision') as BenchmarkOptions['precision'],
     quality: textOrOff(values, 'quality'),
     qualityTokens: numberFlag(values, 'quality-tokens'),
-    peers: peersFlag(values),
+    peers: listFlag(values, 'peer') as BenchmarkOptions['peers'],
     profile: values.profile === true,
     output: textFlag(values, 'output'),
     plots: textOrOff(values, 'plots'),

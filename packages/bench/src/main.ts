@@ -32,8 +32,12 @@ import { diffTable } from './report/diffTable.ts';
 import { kernelsReport } from './report/kernelsTable.ts';
 import { createReporter, type Terminal } from './report/reporter.ts';
 import { resultReport } from './report/resultTable.ts';
+import { serveReport } from './report/serveTable.ts';
 import { sweepReport } from './report/sweepTable.ts';
+import { repeatableServeArgs, serveArgs, serveCommand, serveOptions } from './serve/command.ts';
+import { runServe } from './serve/serve.ts';
 import { runSweep } from './sweep/sweep.ts';
+import { joinVattention } from './vattentionFlag.ts';
 
 /** Exit codes: what a script can tell from them. */
 const exitCodes = { ok: 0, failed: 1, usage: 2, interrupted: 130 } as const;
@@ -107,6 +111,11 @@ async function sweep(rawArgs: readonly string[], streams: Streams): Promise<numb
   return interruptible(streams, async (control) => sweepReport(await runSweep(options, control)));
 }
 
+async function serve(rawArgs: readonly string[], streams: Streams): Promise<number> {
+  const options = serveOptions(parseFlags(joinVattention(rawArgs), serveArgs, repeatableServeArgs));
+  return interruptible(streams, async (control) => serveReport(await runServe(options, control)));
+}
+
 async function diff(rawArgs: readonly string[], { stdout }: Streams): Promise<number> {
   const { values, positionals } = parseFlags(rawArgs, diffArgs);
   const failBelow = numberFlag(values, 'fail-below');
@@ -126,6 +135,7 @@ const subCommands: Record<string, { command: CommandDef; run: typeof bench }> = 
   backends: { command: backendsCommand, run: backends },
   diff: { command: diffCommand, run: diff },
   kernels: { command: kernelsCommand, run: kernels },
+  serve: { command: serveCommand, run: serve },
   sweep: { command: sweepCommand, run: sweep },
 };
 

@@ -63,12 +63,12 @@ function invalid(message: string, hint: string): LlmoptError {
   return new LlmoptError('LLMOPT_OPTION_INVALID', message, { hint });
 }
 
-function checkInteger(name: string, value: number, low: number, high: number): void {
+export function checkInteger(name: string, value: number, low: number, high: number): void {
   if (Number.isInteger(value) && value >= low && value <= high) return;
   throw invalid(`${name} must be a whole number from ${low} to ${high}, but is ${value}.`, 'Give another value.');
 }
 
-function checkOneOf(name: string, value: string, allowed: readonly string[]): void {
+export function checkOneOf(name: string, value: string, allowed: readonly string[]): void {
   if (allowed.includes(value)) return;
   throw invalid(`${name} must be one of ${allowed.join(', ')}, but is '${value}'.`, 'Give one of these.');
 }
