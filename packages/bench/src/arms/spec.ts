@@ -78,9 +78,11 @@ export async function openArm(spec: ArmSpec, onProgress?: (progress: Progress) =
   const { model, slots = 1, contextLength } = spec;
   const backend = await backendOf(spec.backend);
   let watch: SlotWatch | undefined;
-  const plugins = spec.plugins.map(pluginOf).map((plugin) => {
+  const plugins = spec.plugins.map((wanted) => {
+    const plugin = pluginOf(wanted);
     if (!plugin.kvCache) return plugin;
-    const watched = watchSlots(plugin);
+    const isWhole = wanted.name !== 'kv' || wanted.policy !== 'grow-copy';
+    const watched = watchSlots(plugin, { isWhole });
     watch = watched.watch;
     return watched.plugin;
   });

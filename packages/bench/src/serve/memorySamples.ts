@@ -1,4 +1,5 @@
 import { performance } from 'node:perf_hooks';
+import { median } from '../statistics/summary.ts';
 
 /** Memory at a time. All but the time are bytes. A type, so that it fits open objects. */
 export type MemorySample = {
@@ -21,8 +22,10 @@ export interface SamplerOptions {
   mostSamples?: number;
 }
 
-/** A sample must not take more than this share of the time. */
+/** Samples must not take more than this share of the time. */
 const share = 0.02;
+/** How long a sample takes is the median of so many: a machine that is busy may stop one. */
+const remembered = 9;
 
 /** Samples memory at once, at intervals, and when `stop` is called. Times count from the call. */
 export function startSampling({ read, intervalMs = 50, mostSamples = 1000 }: SamplerOptions): {
@@ -32,18 +35,19 @@ export function startSampling({ read, intervalMs = 50, mostSamples = 1000 }: Sam
   let samples: MemorySample[] = [];
   let interval = intervalMs;
   let timer: NodeJS.Timeout | undefined;
+  let costs: number[] = [];
   const sample = () => {
     const start = performance.now();
     samples.push({ atMs: start - began, ...read() });
     return performance.now() - start;
   };
   const tick = () => {
-    const tookMs = sample();
+    costs = [...costs, sample()].slice(-remembered);
     if (samples.length > mostSamples) {
       samples = samples.filter((_, index) => index % 2 === 0);
       interval *= 2;
     }
-    timer = setTimeout(tick, Math.max(interval, tookMs / share));
+    timer = setTimeout(tick, Math.max(interval, median(costs) / share));
   };
   tick();
   return {

@@ -10,13 +10,17 @@ export interface SlotWatch {
   residentBytes(): number | undefined;
 }
 
-/** The same plugin, whose cache is watched. */
-export function watchSlots(plugin: Plugin): { plugin: Plugin; watch: SlotWatch } {
+/** The same plugin, whose cache is watched. `isWhole`: whether all its memory is that of the backend's slots. */
+export function watchSlots(plugin: Plugin, { isWhole = true } = {}): { plugin: Plugin; watch: SlotWatch } {
   const { kvCache: makeCache } = plugin;
   let memory: KvMemory | undefined;
   let most = 0;
   const holding = new Set<number>();
-  const watch = { held: () => holding.size, mostHeld: () => most, residentBytes: () => memory?.residentBytes() };
+  const watch = {
+    held: () => holding.size,
+    mostHeld: () => most,
+    residentBytes: () => (isWhole ? memory?.residentBytes() : undefined),
+  };
   if (!makeCache) return { plugin, watch };
   const watched: Plugin = {
     ...plugin,

@@ -11,30 +11,27 @@ const megabyte = 1e6;
 
 type Sample = ServeRun['memory']['samples'][number];
 
-/** From the outermost to the innermost: what is resident, not what the books say, is the thick line. */
+/** From the outermost to the innermost: the books, and what the system says of them. */
 const curves: readonly {
   name: string;
   color: string;
   dash: number[];
-  width: number;
   of: (sample: Sample) => number | undefined;
 }[] = [
-  { name: 'reserved', color: '#6B7280', dash: [2, 3], width: 1.5, of: ({ reservedBytes }) => reservedBytes },
+  { name: 'reserved', color: '#6B7280', dash: [2, 3], of: ({ reservedBytes }) => reservedBytes },
   {
     name: 'committed, by its books',
     color: armColor(4),
     dash: [6, 3],
-    width: 1.5,
     of: ({ committedBytes }) => committedBytes,
   },
   {
     name: 'resident, by the system',
     color: armColor(1),
     dash: [1, 0],
-    width: 2.5,
     of: ({ residentBytes }) => residentBytes,
   },
-  { name: 'live tokens', color: armColor(0), dash: [1, 0], width: 1.5, of: ({ liveBytes }) => liveBytes },
+  { name: 'live tokens', color: armColor(0), dash: [1, 0], of: ({ liveBytes }) => liveBytes },
 ];
 
 /** Every n-th sample, and the last one. */
@@ -73,13 +70,15 @@ function panel(run: ServeRun): Panel {
     isCut ? `reserved: ${Math.round(reserved).toLocaleString('en-US')} MB, above the chart` : '',
     hasResident ? '' : 'resident: growth of the whole process',
   ].filter((note) => note !== '');
+  // The same for colours and dashes, so that they are one.
+  const legend = { title: null, orient: 'bottom', columns: 4, labelLimit: 400, labelFontSize: 12, symbolSize: 200 };
   const scaled = (values: readonly unknown[]) => ({ domain: curves.map(({ name }) => name), range: values });
   return {
     title: { text: title, subtitle: notes.join(' · ') },
     width: WIDTH,
     height: HEIGHT,
     data: { values: isCut ? rows.filter(({ curve }) => curve !== 'reserved') : rows },
-    mark: { type: 'line', interpolate: 'step-after' },
+    mark: { type: 'line', interpolate: 'step-after', strokeWidth: 2 },
     encoding: {
       x: { field: 'seconds', type: 'quantitative', title: 'seconds', scale: { nice: false } },
       y: {
@@ -94,10 +93,15 @@ function panel(run: ServeRun): Panel {
         type: 'nominal',
         sort: null,
         scale: scaled(curves.map(({ color }) => color)),
-        legend: { title: null, orient: 'bottom', columns: 4, labelLimit: 400, labelFontSize: 12, symbolSize: 200 },
+        legend,
       },
-      strokeDash: { field: 'curve', type: 'nominal', scale: scaled(curves.map(({ dash }) => dash)), legend: null },
-      strokeWidth: { field: 'curve', type: 'nominal', scale: scaled(curves.map(({ width }) => width)), legend: null },
+      strokeDash: {
+        field: 'curve',
+        type: 'nominal',
+        sort: null,
+        scale: scaled(curves.map(({ dash }) => dash)),
+        legend,
+      },
     },
   };
 }
