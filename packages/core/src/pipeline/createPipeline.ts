@@ -140,7 +140,7 @@ function assemble(parts: Parts): Pipeline {
     describe: () => describePipeline({ model, backend, plan, graph, memory: executable.memory(), kv: executable.kv }),
     memory: () => executable.memory(),
     profile: () => executable.profile(),
-    metrics: () => driver.merge('metrics'),
+    metrics: () => ({ ...scheduler.metrics(), ...driver.merge('metrics') }),
     dispose,
     [Symbol.asyncDispose]: dispose,
   };

@@ -25,6 +25,8 @@ export interface Scheduler {
   run(job: Job): Promise<JobEnd>;
   /** One forward between steps; the result is a copy. */
   forward(batch: Batch): Promise<ForwardResult>;
+  /** Counts since the start: sequences that lost their slot and were computed again, and tokens of prompts that a slot already held. */
+  metrics(): Readonly<Record<'scheduler.preemptions' | 'scheduler.reusedTokens', number>>;
   /** Ends all jobs with LLMOPT_DISPOSED. */
   dispose(): void;
 }
@@ -32,16 +34,30 @@ export interface Scheduler {
 interface Running extends Job {
   readonly tokens: number[];
   readonly sequence: Sequence;
-  /** Tokens that have gone through the model. */
+  /** Tokens whose keys and values are in the slot. */
   fed: number;
+  /** Number of the step that last had rows of it. */
+  lastStep: number;
   slot: number | undefined;
   resolve(end: JobEnd): void;
   reject(error: unknown): void;
 }
 
+interface Share {
+  job: Running;
+  rows: number;
+  /** Number of its row of logits. */
+  logitRow: number | undefined;
+}
+
+// A step takes about as long as its rows and three more: beside rows of sequences that answer, so many of prompts make it twice as long at most.
+const PROMPT_ROWS = 4;
+const IDLE_MS = 10;
+
 /**
- * Runs all sequences together: each step is one batch with the next token of every running sequence, and chunks of the prompts
- * that wait, first come first served. What a sequence says does not depend on the others (a row's logits do not).
+ * Runs all sequences together: each step is one batch with the next token of every sequence that answers, and chunks of the prompts
+ * that wait, first come first served; small ones while others answer, so that these go on. Where the cache has no room, the sequence that came last
+ * loses its slot and is computed again later. What a sequence says does not depend on any of this (a row's logits do not).
  */
 export function createScheduler(executable: Executable, driver: Driver, maxRows: number): Scheduler {
   const jobs: Running[] = [];
@@ -49,7 +65,12 @@ export function createScheduler(executable: Executable, driver: Driver, maxRows:
   const onLogits = driver.inPlace('logits');
   const onToken = driver.inPlace('token');
   const columns = batchColumns(maxRows);
+  const { kv } = executable;
   let looping = false;
+  let idling = false;
+  let steps = 0;
+  let preemptions = 0;
+  let reusedTokens = 0;
   let nextId = 0;
   let disposed = false;
 
@@ -64,7 +85,19 @@ export function createScheduler(executable: Executable, driver: Driver, maxRows:
       }
     } finally {
       looping = false;
+      rest();
     }
+  }
+
+  /** Lets the cache work between calls. */
+  function rest(): void {
+    if (idling || !kv.idle) return;
+    idling = true;
+    const again = () => {
+      idling = false;
+      if (!disposed && !looping && kv.idle!()) rest();
+    };
+    setTimeout(again, IDLE_MS).unref();
   }
 
   async function step(): Promise<void> {
@@ -74,10 +107,14 @@ export function createScheduler(executable: Executable, driver: Driver, maxRows:
       await new Promise((resolve) => setTimeout(resolve, 1));
       return;
     }
+    steps++;
     const began = performance.now();
     let result: ForwardResult;
     try {
-      result = await executable.forward(columns.batch());
+      const computed = executable.forward(columns.batch());
+      // The threads compute now, and this one would wait.
+      kv.idle?.();
+      result = await computed;
     } catch (error) {
       for (const { job } of ready) end(job, error);
       return;
@@ -101,29 +138,84 @@ export function createScheduler(executable: Executable, driver: Driver, maxRows:
         onToken?.(token, job.sequence);
       }
       if (last) end(job, undefined, 'chosen');
-      else if (job.tokens.length > executable.kv.layout.capacity) end(job, undefined, 'contextFull');
+      else if (job.tokens.length > kv.layout.capacity) end(job, undefined, 'contextFull');
     } catch (error) {
       end(job, error);
     }
   }
 
-  /** Fills the batch: decode rows first, then prompts in the order they came. */
-  function plan() {
-    columns.clear();
-    const ready: { job: Running; rows: number; logitRow: number | undefined }[] = [];
-    const byNeed = [...jobs].sort((a, b) => Number(a.fed < a.prompt.length) - Number(b.fed < b.prompt.length));
-    for (const job of byNeed) {
-      const room = maxRows - columns.rows();
-      if (room === 0) break;
-      job.slot ??= executable.kv.acquire();
-      if (job.slot === undefined) continue;
-      const rows = Math.min(room, job.tokens.length - job.fed);
-      const last = job.fed + rows === job.tokens.length;
-      for (let i = 0; i < rows; i++)
-        columns.add(job.tokens[job.fed + i]!, job.slot, job.fed + i, job.fed + i < job.prompt.length);
-      ready.push({ job, rows, logitRow: last ? columns.wantLogits() : undefined });
+  /** Fills the batch with all that there is room for, and makes that room. */
+  function plan(): Share[] | undefined {
+    for (;;) {
+      const ready = share();
+      if (ready.length === 0) return undefined;
+      try {
+        kv.reserve(new Map(ready.map(({ job, rows }) => [job.slot!, job.fed + rows])));
+        return ready;
+      } catch (error) {
+        if (!preempt(error)) end(ready.at(-1)!.job, error);
+      }
     }
-    return ready.length > 0 ? ready : undefined;
+  }
+
+  /** Takes the slot of the sequence that came last, if another one can go on. */
+  function preempt(error: unknown): boolean {
+    const holders = jobs.filter(({ slot }) => slot !== undefined);
+    if (!LlmoptError.isInstance(error) || error.code !== 'LLMOPT_KV_BUDGET' || holders.length < 2) return false;
+    const victim = holders.at(-1)!;
+    kv.release(victim.slot!);
+    victim.slot = undefined;
+    victim.fed = 0;
+    preemptions++;
+    return true;
+  }
+
+  /** Fills the batch: sequences that answer, those first that have waited longest; then prompts in the order they came. */
+  function share(): Share[] {
+    columns.clear();
+    const ready: Share[] = [];
+    const answering = jobs
+      .filter((job) => job.slot !== undefined && job.tokens.length - job.fed === 1 && job.fed >= job.prompt.length)
+      .sort((a, b) => a.lastStep - b.lastStep);
+    for (const job of answering) {
+      if (columns.rows() === maxRows) return ready;
+      ready.push(addRows(job, 1));
+    }
+    const some = Math.min(maxRows, Math.ceil((PROMPT_ROWS + 2 * ready.length) / 4) * 4);
+    const limit = ready.length > 0 ? some : maxRows;
+    const those = new Set(answering);
+    for (const job of [...jobs]) {
+      if (columns.rows() >= limit) break;
+      if (those.has(job)) continue;
+      // Nobody overtakes a sequence that waits for a slot.
+      if (!seat(job)) break;
+      if (job.slot === undefined) continue;
+      ready.push(addRows(job, Math.min(limit - columns.rows(), job.tokens.length - job.fed)));
+    }
+    return ready;
+  }
+
+  /** Finds the job a slot; false when it must wait. A job for which there can be none has ended. */
+  function seat(job: Running): boolean {
+    if (job.slot !== undefined) return true;
+    try {
+      job.slot = kv.acquire(job.sequence);
+    } catch (error) {
+      end(job, error);
+      return true;
+    }
+    if (job.slot === undefined) return false;
+    job.fed = kv.length(job.slot);
+    reusedTokens += job.fed;
+    return true;
+  }
+
+  function addRows(job: Running, rows: number): Share {
+    const { tokens, fed, prompt } = job;
+    for (let at = fed; at < fed + rows; at++) columns.add(tokens[at]!, job.slot!, at, at < prompt.length);
+    job.lastStep = steps;
+    const complete = fed + rows === tokens.length;
+    return { job, rows, logitRow: complete ? columns.wantLogits() : undefined };
   }
 
   function dropAborted(): void {
@@ -137,7 +229,7 @@ export function createScheduler(executable: Executable, driver: Driver, maxRows:
     const at = jobs.indexOf(job);
     if (at < 0) return;
     jobs.splice(at, 1);
-    if (job.slot !== undefined) executable.kv.release(job.slot);
+    if (job.slot !== undefined) kv.release(job.slot);
     driver.observe('sequenceEnd', job.sequence);
     if (error === undefined) job.resolve(how);
     else job.reject(error);
@@ -153,7 +245,7 @@ export function createScheduler(executable: Executable, driver: Driver, maxRows:
       return new Promise<JobEnd>((resolve, reject) => {
         const tokens = [...job.prompt];
         const sequence: Sequence = { id: nextId++, tokens, promptLength: job.prompt.length };
-        jobs.push({ ...job, tokens, sequence, fed: 0, slot: undefined, resolve, reject });
+        jobs.push({ ...job, tokens, sequence, fed: 0, lastStep: 0, slot: undefined, resolve, reject });
         driver.observe('sequenceStart', sequence);
         void loop();
       });
@@ -172,6 +264,7 @@ export function createScheduler(executable: Executable, driver: Driver, maxRows:
         void loop();
       });
     },
+    metrics: () => ({ 'scheduler.preemptions': preemptions, 'scheduler.reusedTokens': reusedTokens }),
     dispose() {
       disposed = true;
       for (const job of [...jobs])

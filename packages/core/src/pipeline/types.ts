@@ -120,7 +120,7 @@ export interface Pipeline {
   memory(): MemoryReport;
   /** Time per op since `profile: true` was given to the backend; undefined without it. */
   profile(): Profile | undefined;
-  /** Figures that plugins registered, by name. */
+  /** Figures of the scheduler and of plugins, by name. */
   metrics(): Readonly<Record<string, number>>;
   dispose(): Promise<void>;
   [Symbol.asyncDispose](): Promise<void>;
