@@ -44,11 +44,10 @@ export interface MemoryReport {
   weightsBytes: number;
   /** Scratch for values and kernels. */
   activationsBytes: number;
-  /** `residentBytes`: what the operating system says, where it can be asked. */
-  kv: { reservedBytes: number; committedBytes: number; liveBytes: number; residentBytes?: number };
+  kv: { reservedBytes: number; committedBytes: number; liveBytes: number };
 }
 
-/** Where time went, summed over all forwards since the start. */
+/** Where time went, summed over all forwards since the start, or since memory was made anew. */
 export interface Profile {
   steps: number;
   /** Wall time of all forwards. */
@@ -98,6 +97,13 @@ export interface Executable {
    * @throws LLMOPT_BATCH_INVALID, LLMOPT_TOKEN_INVALID, LLMOPT_KV_FULL, LLMOPT_KV_BUDGET, LLMOPT_BUSY, LLMOPT_DISPOSED, LLMOPT_WORKER_DIED
    */
   forward(batch: Batch): Promise<ForwardResult>;
+  /**
+   * Drop the memory of keys and values, for which all memory is made anew and the weights are read again: work for idle time, where `KvMemory` gives
+   * nothing back by itself. A forward in the meantime waits for it. Undefined where the backend cannot, or the cache has no `recycled`.
+   * @throws LLMOPT_BUSY when a slot is taken or a batch is computed: nothing has changed then. LLMOPT_DISPOSED. Whatever compiling throws: then each
+   * forward throws it from then on
+   */
+  recycle?(): Promise<void>;
   memory(): MemoryReport;
   profile(): Profile | undefined;
   dispose(): Promise<void>;

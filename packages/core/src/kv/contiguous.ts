@@ -49,6 +49,9 @@ export function contiguousKvCache(layout: KvLayout): KvCache {
     truncate(slot, length) {
       lengths[slot] = Math.min(lengths[slot] ?? 0, length);
     },
+    recycled() {
+      highWater.fill(0);
+    },
     bytes: () => ({
       reserved: layout.slots * layout.capacity * perToken,
       committed: sum(highWater),

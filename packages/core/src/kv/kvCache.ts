@@ -59,6 +59,11 @@ export interface KvCache {
    * nothing runs. True when more of it is to be done.
    */
   idle?(): boolean;
+  /**
+   * The memory of all slots has been dropped; none is taken. No slot holds anything any more, and nothing is committed. A backend drops memory only
+   * for a cache that has this.
+   */
+  recycled?(): void;
 }
 
 /** What a cache may need beside its layout. */

@@ -3,8 +3,11 @@
  * and one for values, each reserved for the whole context and filled from the front. Memory becomes resident with the first write to it.
  */
 export interface KvMemory {
-  /** How memory is given back to the system; `none`: it stays until the pipeline is disposed. */
-  readonly giveBack: 'madvise' | 'none';
+  /**
+   * How memory is given back to the system. `madvise`: by `release`. `recycle`: only all of it at once, by `Executable.recycle` of a cache that
+   * has `recycled`, and `release` does nothing. `none`: it stays until the pipeline is disposed.
+   */
+  readonly giveBack: 'madvise' | 'recycle' | 'none';
   /** Ranges per slot: 2 · layers. */
   readonly ranges: number;
   /** Bytes of a range that so many tokens take: whole runs of tokens. */
@@ -18,7 +21,7 @@ export interface KvMemory {
   commit(slot: number, from: number, to: number): void;
   /**
    * Give all memory behind the first so many tokens of a slot back: whole pages, which read as zeros afterwards. Where memory cannot be given
-   * back (`giveBack` is `none`), and after the pipeline was disposed, nothing happens.
+   * back like this, and after the pipeline was disposed, nothing happens.
    * @throws LLMOPT_KV_MEMORY when the system refuses: all may still be resident, and none of it holds what it held
    */
   release(slot: number, tokens: number): void;

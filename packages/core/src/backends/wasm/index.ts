@@ -1,9 +1,9 @@
 import { LlmoptError } from '../../errors.ts';
 import { isCustom } from '../../ops/op.ts';
 import type { Backend } from '../backend.ts';
-import { compileWasm } from './executable.ts';
 import type { VectorBits } from './kernelModules.ts';
 import type { KvPrecision, Precision } from './packing/sections.ts';
+import { compileRecyclable } from './recyclable.ts';
 import { resolveThreads, resolveVectorBits } from './settings.ts';
 
 export interface WasmOptions {
@@ -47,6 +47,6 @@ export function wasm(options: WasmOptions = {}): Backend {
       // The attention kernel works on whole vectors of four.
       return op.kind !== 'attention' || op.headDim % 4 === 0;
     },
-    compile: (graph, compileOptions) => compileWasm(graph, settings, compileOptions),
+    compile: (graph, compileOptions) => compileRecyclable(graph, settings, compileOptions),
   };
 }
