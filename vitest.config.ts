@@ -11,7 +11,7 @@ export default defineConfig({
       '@llmopt/core/gpu': fileURLToPath(new URL('packages/core/src/backends/gpu/index.ts', import.meta.url)),
       '@llmopt/core/testing': fileURLToPath(new URL('packages/core/src/testing/index.ts', import.meta.url)),
       ...Object.fromEntries(
-        ['core', 'larosa', 'schema', 'viz', 'bench'].map((name) => [`@llmopt/${name}`, source(name)]),
+        ['core', 'larosa', 'vattention', 'schema', 'viz', 'bench'].map((name) => [`@llmopt/${name}`, source(name)]),
       ),
     },
   },

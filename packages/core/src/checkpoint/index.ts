@@ -1,3 +1,4 @@
+export { writeAtomically } from './atomicFile.ts';
 export { defaultCacheFolder } from './cacheFolder.ts';
 export type { Checkpoint, MetadataValue, TensorInfo } from './checkpoint.ts';
 export { type ChecksumOptions, fileChecksum } from './checksum.ts';
