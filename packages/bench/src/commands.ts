@@ -1,6 +1,6 @@
 import { type ArgsDef, type CommandDef, defineCommand } from 'citty';
 import type { BackendsOptions } from './backends/options.ts';
-import { modelArg, precisionArg, threadsArg } from './commonArgs.ts';
+import { modelArg, precisionArg, threadsArg, vattentionArg } from './commonArgs.ts';
 import { listFlag, numberFlag, numberListFlag, type ParsedFlags, textFlag, textOrOff } from './flags.ts';
 import type { KernelsOptions } from './kernels/options.ts';
 import { shapes } from './kernels/shapes.ts';
@@ -9,6 +9,7 @@ import { type BenchmarkOptions, readPrompts } from './options.ts';
 import { peerNames } from './peers/names.ts';
 import { serveCommand } from './serve/command.ts';
 import type { SweepOptions } from './sweep/options.ts';
+import { vattentionChoice } from './vattentionFlag.ts';
 
 /** Arguments of `llmopt-bench diff A.json B.json`. */
 export const diffArgs = {
@@ -201,6 +202,7 @@ export const benchArgs = {
     description: 'Share of inputs the optimised arm drops (0.4)',
   },
   ...larosaArgs,
+  ...vattentionArg,
   prompts: {
     type: 'string',
     valueHint: 'FILE',
@@ -255,6 +257,7 @@ export async function benchmarkOptions({ values }: ParsedFlags): Promise<Benchma
     model: textFlag(values, 'model'),
     larosaSparsity: numberFlag(values, 'larosa-sparsity'),
     larosa: larosaChoice(values),
+    vattention: vattentionChoice(values),
     maxNewTokens: numberFlag(values, 'max-new-tokens'),
     runs: numberFlag(values, 'runs'),
     warmup: numberFlag(values, 'warmup'),

@@ -92,7 +92,7 @@ async function interruptible(
 }
 
 async function bench(rawArgs: readonly string[], streams: Streams): Promise<number> {
-  const options = await benchmarkOptions(parseFlags(rawArgs, benchArgs, repeatableArgs));
+  const options = await benchmarkOptions(parseFlags(joinVattention(rawArgs), benchArgs, repeatableArgs));
   return interruptible(streams, async (control) => resultReport(await runBenchmark(options, control)));
 }
 

@@ -1,5 +1,6 @@
 import { type Backend, createPipeline, type Pipeline, type Plugin, type Progress, reference, wasm } from '@llmopt/core';
 import { type LarosaOptions, larosa } from '@llmopt/larosa';
+import { type VattentionOptions, vattention } from '@llmopt/vattention';
 import type { BaselinePolicy } from '../serve/policies/names.ts';
 import { baselinePlugin } from '../serve/policies/plugin.ts';
 import { type SlotWatch, watchSlots } from '../serve/slotWatch.ts';
@@ -35,6 +36,7 @@ export type LarosaChoice = PluginChoice;
 /** A plugin and its options: a first-party one, or a way to manage the KV cache that exists to be compared with. */
 export type PluginSpec =
   | { name: 'larosa'; options: { sparsity: number } & LarosaChoice }
+  | { name: 'vattention'; options: PluginChoice }
   | { name: 'kv'; policy: BaselinePolicy; options: { budgetBytes?: number } };
 
 /** Backends beside those of core's main entry point come with packages of their own, which nobody else should load. */
@@ -58,6 +60,8 @@ export function pluginOf(spec: PluginSpec): Plugin {
   switch (spec.name) {
     case 'larosa':
       return larosa(spec.options as LarosaOptions);
+    case 'vattention':
+      return vattention(spec.options as VattentionOptions);
     case 'kv':
       return baselinePlugin(spec.policy, spec.options);
   }

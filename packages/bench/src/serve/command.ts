@@ -26,7 +26,11 @@ export const serveArgs = {
   },
   'prompt-tokens': { type: 'string', valueHint: 'N', description: 'Tokens of every prompt (short and long ones)' },
   'new-tokens': { type: 'string', valueHint: 'N', description: 'Tokens of every output (short and long ones)' },
-  policy: { type: 'string', valueHint: policyNames.join('|'), description: 'How keys and values are kept (fixed)' },
+  policy: {
+    type: 'string',
+    valueHint: policyNames.join('|'),
+    description: 'How keys and values are kept (fixed,vattention)',
+  },
   ...vattentionArg,
   'kv-budget-bytes': { type: 'string', valueHint: 'N', description: 'Physical bytes for keys and values (no limit)' },
   kv: { type: 'string', valueHint: 'float32|int16', description: 'Type of keys and values (float32)' },

@@ -17,7 +17,7 @@ export interface ServeOptions
   requests?: number;
   /** A file with the requests, a JSON object per line; the seeded ones are written to it if it is not there. Default: none. */
   trace?: string;
-  /** Ways to manage the KV cache. Default `fixed`, and `vattention` where it is given options. */
+  /** Ways to manage the KV cache. Default `fixed` and `vattention`. */
   policies?: readonly PolicyName[];
   /** What vattention is told. */
   vattention?: PluginChoice;
@@ -78,7 +78,7 @@ export function resolveServeOptions(options: ServeOptions = {}): ServeSettings {
     throw invalid(`kvBudgetBytes must be above 0, but is ${kvBudgetBytes}.`, 'Give a number such as 1e9.');
   }
   if (kv !== undefined) checkOneOf('kv', kv, ['float32', 'int16']);
-  const policies = options.policies ?? ['fixed', ...(vattention ? (['vattention'] as const) : [])];
+  const policies = options.policies ?? (['fixed', 'vattention'] as const);
   if (policies.length === 0) throw invalid('policies is empty.', 'Give at least one.');
   for (const policy of policies) checkOneOf('policy', policy, policyNames);
   for (const peer of peers) {

@@ -2,7 +2,7 @@ import { LlmoptError, resolveModel } from '@llmopt/core';
 import type { ServeResult, ServeRun } from '@llmopt/schema';
 import { loadArm } from '../arms/load.ts';
 import type { LoadReport } from '../arms/protocol.ts';
-import type { ArmSpec, PluginSpec } from '../arms/spec.ts';
+import type { ArmSpec, PluginChoice, PluginSpec } from '../arms/spec.ts';
 import type { BenchmarkControl } from '../benchmark.ts';
 import { modelName } from '../modelName.ts';
 import { findEngines, type PeerTarget, targetsOf } from '../peers/open.ts';
@@ -24,9 +24,11 @@ interface Session {
   signal: AbortSignal | undefined;
 }
 
-function pluginSpec(policy: PolicyName, { kvBudgetBytes }: ServeSettings): PluginSpec {
-  const budget = kvBudgetBytes === undefined ? {} : { budgetBytes: kvBudgetBytes };
-  return { name: 'kv', policy: policy as never, options: budget };
+function pluginSpec(policy: PolicyName, { kvBudgetBytes, vattention }: ServeSettings): PluginSpec {
+  const budget = { ...(kvBudgetBytes !== undefined && { budgetBytes: kvBudgetBytes }) };
+  if (policy !== 'vattention') return { name: 'kv', policy, options: budget };
+  const options: PluginChoice = { ...budget, ...vattention };
+  return { name: policy, options };
 }
 
 async function servePolicy(

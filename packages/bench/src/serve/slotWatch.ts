@@ -38,6 +38,12 @@ export function watchSlots(plugin: Plugin, { isWhole = true } = {}): { plugin: P
           holding.delete(slot);
           cache.release(slot);
         },
+        ...(cache.recycled && {
+          recycled() {
+            holding.clear();
+            cache.recycled?.();
+          },
+        }),
       };
     },
   };

@@ -38,7 +38,8 @@ export function fixedKvCache(
     if (!memory) throw new LlmoptError('LLMOPT_OPTION_INVALID', "This backend's KV memory cannot be made resident.");
     for (let slot = 0; slot < usable; slot++) memory.commit(slot, 0, layout.capacity);
   }
-  const cache = contiguousKvCache(layout);
+  // Its memory is not to be dropped.
+  const { recycled: _, ...cache } = contiguousKvCache(layout);
   let taken = 0;
   return {
     ...cache,

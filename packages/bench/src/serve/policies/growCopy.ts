@@ -18,7 +18,8 @@ export function growCopyKvCache(
   { budgetBytes = Number.POSITIVE_INFINITY }: { budgetBytes?: number | undefined },
 ): KvCache {
   if (!memory) throw new LlmoptError('LLMOPT_OPTION_INVALID', "This backend's KV memory cannot be read and written.");
-  const cache = contiguousKvCache(layout);
+  // Its memory is not to be dropped.
+  const { recycled: _, ...cache } = contiguousKvCache(layout);
   const bytesOf = (tokens: number) => memory.ranges * memory.rangeBytes(tokens);
   const taken = new Set<number>();
   const grown = new Map<number, number>();
