@@ -1,6 +1,7 @@
-import type { Latency, ServeRun } from '@llmopt/schema';
+import type { Figure, Latency, ServeRun } from '@llmopt/schema';
 import { groupedQuantiles } from '../statistics/quantiles.ts';
-import { mean, summarize } from '../statistics/summary.ts';
+import { createRandom } from '../statistics/random.ts';
+import { mean, median, percentile } from '../statistics/summary.ts';
 import type { ServeReport } from './protocol.ts';
 import type { ReplayRecord } from './replay.ts';
 
@@ -45,11 +46,14 @@ function tokensBetween(record: ReplayRecord, start: number, end: number): number
   return sum;
 }
 
-/**
- * Tokens per second of all requests together in each stretch of time in which `concurrency` of them decode, so that none reads a prompt.
- * Stretches with fewer than four tokens per request say nothing.
- */
-export function decodeRates(records: readonly ReplayRecord[], concurrency: number): number[] {
+/** A stretch of time, and the tokens of all requests in it. */
+interface Stretch {
+  tokens: number;
+  seconds: number;
+}
+
+/** All stretches of time in which `concurrency` requests decode, so that none reads its prompt. */
+export function decodeStretches(records: readonly ReplayRecord[], concurrency: number): Stretch[] {
   const changes = records
     .filter(({ tokenTimesMs }) => tokenTimesMs.length > 1)
     .flatMap((record) => [
@@ -57,20 +61,38 @@ export function decodeRates(records: readonly ReplayRecord[], concurrency: numbe
       { at: record.tokenTimesMs.at(-1) as number, record, begins: false },
     ])
     .sort((a, b) => a.at - b.at || Number(a.begins) - Number(b.begins));
-  const rates: number[] = [];
+  const stretches: Stretch[] = [];
   const decoding = new Set<ReplayRecord>();
   let since = 0;
   for (const { at, record, begins } of changes) {
     if (decoding.size === concurrency && at > since) {
       let tokens = 0;
       for (const other of decoding) tokens += tokensBetween(other, since, at);
-      if (tokens >= 4 * concurrency) rates.push(tokens / ((at - since) / 1000));
+      stretches.push({ tokens, seconds: (at - since) / 1000 });
     }
     if (begins) decoding.add(record);
     else decoding.delete(record);
     since = at;
   }
-  return rates;
+  return stretches;
+}
+
+const resamples = 1000;
+
+/** Tokens per second over all stretches together; the interval is a bootstrap over them. Undefined without one. */
+export function rateOf(stretches: readonly Stretch[], seed: number): Figure | undefined {
+  if (stretches.length === 0) return undefined;
+  const rate = (of: readonly Stretch[]) =>
+    of.reduce((sum, { tokens }) => sum + tokens, 0) / of.reduce((sum, { seconds }) => sum + seconds, 0);
+  const random = createRandom(seed);
+  const draw = () => stretches[Math.floor(random() * stretches.length)] as Stretch;
+  const rates = Array.from({ length: stretches.length > 1 ? resamples : 0 }, () => rate(stretches.map(draw)));
+  return {
+    mean: rate(stretches),
+    median: median(stretches.map((stretch) => rate([stretch]))),
+    ci95: rates.length > 0 ? [percentile(rates, 0.025), percentile(rates, 0.975)] : null,
+    n: stretches.length,
+  };
 }
 
 /** What a replay shows. */
@@ -86,7 +108,7 @@ export function figuresOf(
   const firstOf = ({ tokenTimesMs, dueMs }: ReplayRecord) => (tokenTimesMs[0] as number) - dueMs;
   const failures: Record<string, number> = {};
   for (const { failure } of records) if (failure !== undefined) failures[failure] = (failures[failure] ?? 0) + 1;
-  const decodeTokensPerSecond = summarize(decodeRates(served, about.concurrency));
+  const decodeTokensPerSecond = rateOf(decodeStretches(served, about.concurrency), seed);
   const latencies = {
     timeToFirstTokenMs: latencyOf(
       served.map((record) => [firstOf(record)]),

@@ -3,8 +3,7 @@ import type { ServeRun } from '@llmopt/schema';
 import type { Measure } from '../peers/calibrate.ts';
 import { openPeer, type PeerTarget } from '../peers/open.ts';
 import type { Reporter } from '../report/reporter.ts';
-import { mean } from '../statistics/summary.ts';
-import { decodeRates, figuresOf } from './figures.ts';
+import { decodeStretches, figuresOf, rateOf } from './figures.ts';
 import type { ServeSettings } from './options.ts';
 import type { Workload } from './requests.ts';
 
@@ -25,7 +24,7 @@ function trialOf({ requests }: Workload, concurrency: number): Measure {
     if (failure !== undefined) throw new LlmoptError('LLMOPT_BENCH_FAILED', failure);
     const readMs = Math.max(...records.map(({ tokenTimesMs }) => tokenTimesMs[0] as number));
     return {
-      decodeTokensPerSecond: mean(decodeRates(records, concurrency)),
+      decodeTokensPerSecond: rateOf(decodeStretches(records, concurrency), 0)?.mean ?? 0,
       prefillTokensPerSecond: (concurrency * request.prompt.length) / (readMs / 1000),
     };
   };

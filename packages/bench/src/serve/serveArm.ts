@@ -7,14 +7,17 @@ import { replay } from './replay.ts';
 /** Whatever the model's generation_config.json asks for. */
 const greedy = { temperature: 0, repetitionPenalty: 1, ignoreEndToken: true };
 
-/** Replays requests on a loaded pipeline. One short request before it gets the threads going. */
+/** Tokens of the prompt that gets the threads going. */
+const warmupTokens = 64;
+
+/** Replays requests on a loaded pipeline, behind one that is not counted. Its prompt is none that the others could go on with. */
 export async function serveArm(
   { pipeline, slots = 1, watch }: OpenedArm,
   { requests, ...options }: ServeInput,
   report: Report,
 ): Promise<ServeReport> {
-  const [first] = requests;
-  if (first) await pipeline.generate(first.prompt.slice(0, 1), { ...greedy, maxNewTokens: 2 });
+  const warmup = requests[0]?.prompt.toReversed().slice(0, warmupTokens);
+  if (warmup) await pipeline.generate(warmup, { ...greedy, maxNewTokens: 2 });
   const processBytesBefore = process.memoryUsage.rss();
   const sampling = startSampling({
     read() {

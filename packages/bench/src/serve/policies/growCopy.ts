@@ -9,8 +9,7 @@ import {
 
 /**
  * Every step makes new memory for the sequence and copies all of it over, as an engine does that has the cache among the inputs and
- * outputs of a graph. The old memory is there until the next step. It cannot say how much a prompt will take until it is there: what
- * does not fit into the budget is refused when a sequence grows.
+ * outputs of a graph. The old memory is there until the next step, so that a sequence takes twice its tokens.
  */
 export function growCopyKvCache(
   layout: KvLayout,
@@ -21,13 +20,20 @@ export function growCopyKvCache(
   // Its memory is not to be dropped.
   const { recycled: _, ...cache } = contiguousKvCache(layout);
   const bytesOf = (tokens: number) => memory.ranges * memory.rangeBytes(tokens);
-  const taken = new Set<number>();
+  // Slots that are taken, with the tokens that they were taken for.
+  const taken = new Map<number, number>();
   const grown = new Map<number, number>();
   // What a slot held before its last step.
   const old = new Map<number, Uint8Array>();
   const committed = () => {
     let sum = 0;
-    for (const slot of taken) sum += bytesOf(grown.get(slot) ?? 0) + (old.get(slot)?.length ?? 0);
+    for (const slot of taken.keys()) sum += bytesOf(grown.get(slot) ?? 0) + (old.get(slot)?.length ?? 0);
+    return sum;
+  };
+  /** What sequences take at most until their next step is done: no step is refused for a sequence that was admitted just before it. */
+  const promised = () => {
+    let sum = 0;
+    for (const [slot, tokens] of taken) sum += 2 * bytesOf(Math.max(tokens, cache.length(slot) + 1));
     return sum;
   };
   /** When a sequence grows to so many tokens: the new memory, and the old one. */
@@ -41,13 +47,17 @@ export function growCopyKvCache(
     ...cache,
     policy: 'every step copies the sequence to new memory; given back at its end',
     acquire(sequence) {
-      const prompt = bytesOf(Math.min(sequence?.promptLength ?? 1, layout.capacity));
-      if (prompt > budgetBytes) {
-        throw new LlmoptError('LLMOPT_KV_BUDGET', `The prompt takes ${prompt} bytes of the budget of ${budgetBytes}.`);
+      const tokens = Math.min(sequence?.tokens.length ?? 1, layout.capacity);
+      const bytes = 2 * bytesOf(tokens);
+      if (bytes > budgetBytes) {
+        throw new LlmoptError(
+          'LLMOPT_KV_BUDGET',
+          `A sequence of ${tokens} tokens takes ${bytes} bytes of the budget of ${budgetBytes}.`,
+        );
       }
-      if (committed() + prompt > budgetBytes) return undefined;
+      if (promised() + bytes > budgetBytes) return undefined;
       const slot = cache.acquire(sequence);
-      if (slot !== undefined) taken.add(slot);
+      if (slot !== undefined) taken.set(slot, tokens);
       return slot;
     },
     release(slot) {
