@@ -71,7 +71,7 @@ function panel(run: ServeRun): Panel {
     hasResident ? '' : 'resident: growth of the whole process',
   ].filter((note) => note !== '');
   // The same for colours and dashes, so that they are one.
-  const legend = { title: null, orient: 'bottom', columns: 4, labelLimit: 400, labelFontSize: 12, symbolSize: 200 };
+  const legend = { title: null, orient: 'bottom', columns: 4, labelLimit: 220, labelFontSize: 12, symbolSize: 200 };
   const scaled = (values: readonly unknown[]) => ({ domain: curves.map(({ name }) => name), range: values });
   return {
     title: { text: title, subtitle: notes.join(' · ') },
