@@ -6,6 +6,7 @@ import type { KernelsOptions } from './kernels/options.ts';
 import { shapes } from './kernels/shapes.ts';
 import { larosaArgs, larosaChoice, larosaChoices, parseMethods } from './larosaFlags.ts';
 import { type BenchmarkOptions, readPrompts } from './options.ts';
+import { pagedCommand } from './paged/command.ts';
 import { peerNames } from './peers/names.ts';
 import { serveCommand } from './serve/command.ts';
 import type { SweepOptions } from './sweep/options.ts';
@@ -246,6 +247,7 @@ export const benchCommand: CommandDef = defineCommand({
     backends: backendsCommand,
     diff: diffCommand,
     kernels: kernelsCommand,
+    paged: pagedCommand,
     serve: serveCommand,
     sweep: sweepCommand,
   },

@@ -9,6 +9,7 @@ export type { KernelFigures, ProfileFigures } from './kernels/figures.ts';
 export { type KernelsResult, runKernels } from './kernels/kernels.ts';
 export type { KernelsOptions } from './kernels/options.ts';
 export { type BenchmarkOptions, bundledQualityText, defaultPrompts, readPrompts } from './options.ts';
+export { type PagedFigures, type PagedOptions, type PagedResult, runPaged } from './paged/paged.ts';
 export { type PeerName, peerNames } from './peers/names.ts';
 export { evaluateQuality, type Foresight, type QualityOptions, type QualityReport } from './quality/evaluate.ts';
 export { backendsReport } from './report/backendsTable.ts';

@@ -27,9 +27,12 @@ import {
 import { assertNoRegression, diffResults, readResult } from './diff.ts';
 import { numberFlag, parseFlags } from './flags.ts';
 import { runKernels } from './kernels/kernels.ts';
+import { pagedArgs, pagedCommand, pagedOptions, repeatablePagedArgs } from './paged/command.ts';
+import { runPaged } from './paged/paged.ts';
 import { backendsReport } from './report/backendsTable.ts';
 import { diffTable } from './report/diffTable.ts';
 import { kernelsReport } from './report/kernelsTable.ts';
+import { pagedReport } from './report/pagedTable.ts';
 import { createReporter, type Terminal } from './report/reporter.ts';
 import { resultReport } from './report/resultTable.ts';
 import { serveReport } from './report/serveTable.ts';
@@ -116,6 +119,11 @@ async function serve(rawArgs: readonly string[], streams: Streams): Promise<numb
   return interruptible(streams, async (control) => serveReport(await runServe(options, control)));
 }
 
+async function paged(rawArgs: readonly string[], streams: Streams): Promise<number> {
+  const options = pagedOptions(parseFlags(rawArgs, pagedArgs, repeatablePagedArgs));
+  return interruptible(streams, async (control) => pagedReport(await runPaged(options, control)));
+}
+
 async function diff(rawArgs: readonly string[], { stdout }: Streams): Promise<number> {
   const { values, positionals } = parseFlags(rawArgs, diffArgs);
   const failBelow = numberFlag(values, 'fail-below');
@@ -135,6 +143,7 @@ const subCommands: Record<string, { command: CommandDef; run: typeof bench }> = 
   backends: { command: backendsCommand, run: backends },
   diff: { command: diffCommand, run: diff },
   kernels: { command: kernelsCommand, run: kernels },
+  paged: { command: pagedCommand, run: paged },
   serve: { command: serveCommand, run: serve },
   sweep: { command: sweepCommand, run: sweep },
 };
