@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises';
 import { LlmoptError } from '@llmopt/core';
 import type { BenchmarkControl } from '../benchmark.ts';
 import { measureRounds, stepsFor } from '../kernels/rounds.ts';
@@ -40,6 +41,8 @@ export interface PagedResult {
 }
 
 const measureOnce = (run: () => unknown, steps: number) => async () => {
+  // Signals have their turn.
+  await setImmediate();
   const began = performance.now();
   for (let step = 0; step < steps; step++) run();
   return (performance.now() - began) / steps;
@@ -77,7 +80,6 @@ export async function runPaged(options: PagedOptions = {}, control: BenchmarkCon
         pagedMs: summarize(pagedMs) as Summary,
         ratio: pairedRatio(pagedMs.map((value, round) => [value, denseMs[round] as number])) as Ratio,
       });
-      await new Promise((resolve) => setImmediate(resolve));
     }
   } finally {
     reporter.end();
