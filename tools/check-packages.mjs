@@ -17,7 +17,9 @@ const problems = [];
 const composeScript = `
 import { createPipeline } from '@llmopt/core';
 import { larosa } from '@llmopt/larosa';
-await using pipeline = await createPipeline({ model: process.argv[2], plugins: [larosa({ sparsity: 0.4 })] });
+import { vattention } from '@llmopt/vattention';
+const plugins = [larosa({ sparsity: 0.4 }), vattention()];
+await using pipeline = await createPipeline({ model: process.argv[2], plugins });
 const { usage } = await pipeline.generate('hello', { maxNewTokens: 8, ignoreEndToken: true });
 console.log(usage.outputTokens + ' tokens');
 `;
@@ -109,9 +111,14 @@ try {
   // A real request, so that workers and kernels are found where the installed package has them.
   const model = await writeTinyModel(path.join(project, 'tiny.gguf'));
   await writeFile(path.join(project, 'compose.mjs'), composeScript);
-  const answer = await attempt('compose core and larosa', process.execPath, ['compose.mjs', model], project);
+  const answer = await attempt(
+    'compose core, larosa and vattention',
+    process.execPath,
+    ['compose.mjs', model],
+    project,
+  );
   if (answer && answer.trim() !== '8 tokens')
-    problems.push(`compose core and larosa: expected 8 tokens, got ${answer}`);
+    problems.push(`compose core, larosa and vattention: expected 8 tokens, got ${answer}`);
 
   const lean = ['@llmopt/core', '@llmopt/larosa'].map((name) => tarballs.get(name));
   problems.push(...(await leanInstallProblems(lean, model, output)));

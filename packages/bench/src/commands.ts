@@ -12,6 +12,34 @@ import { serveCommand } from './serve/command.ts';
 import type { SweepOptions } from './sweep/options.ts';
 import { vattentionChoice } from './vattentionFlag.ts';
 
+/** Arguments of all that times prompts, with the defaults that they say. */
+const runArgs = ({ maxNewTokens, runs, threads }: { maxNewTokens: number; runs: number; threads: string }) =>
+  ({
+    prompts: {
+      type: 'string',
+      valueHint: 'FILE',
+      description: 'Prompts: one per line, or a JSON array (four built-in ones)',
+    },
+    'max-new-tokens': { type: 'string', valueHint: 'N', description: `Tokens per timed run (${maxNewTokens})` },
+    runs: { type: 'string', valueHint: 'N', description: `Timed runs of every prompt (${runs})` },
+    warmup: { type: 'string', valueHint: 'N', description: 'Rounds before the timed ones, dropped (1)' },
+    threads: { type: 'string', valueHint: 'N', description: threads },
+    seed: { type: 'string', valueHint: 'N', description: 'Seed of the intervals of quality (0)' },
+  }) as const satisfies ArgsDef;
+
+/** What `runArgs` stand for. @throws LLMOPT_OPTION_INVALID, LLMOPT_FILE_NOT_FOUND */
+async function runOptions(values: ParsedFlags['values']) {
+  const prompts = textFlag(values, 'prompts');
+  return {
+    maxNewTokens: numberFlag(values, 'max-new-tokens'),
+    runs: numberFlag(values, 'runs'),
+    warmup: numberFlag(values, 'warmup'),
+    threads: numberFlag(values, 'threads'),
+    seed: numberFlag(values, 'seed'),
+    ...(prompts !== undefined && { prompts: await readPrompts(prompts) }),
+  };
+}
+
 /** Arguments of `llmopt-bench diff A.json B.json`. */
 export const diffArgs = {
   a: { type: 'positional', description: 'The result to compare with' },
@@ -78,16 +106,7 @@ export const backendsArgs = {
     description: 'GGUF file, folder, or model name (smollm2-135m)',
   },
   'larosa-sparsity': { type: 'string', valueHint: 'SHARE', description: 'Run all of them with LaRoSA (without)' },
-  prompts: {
-    type: 'string',
-    valueHint: 'FILE',
-    description: 'Prompts: one per line, or a JSON array (four built-in ones)',
-  },
-  'max-new-tokens': { type: 'string', valueHint: 'N', description: 'Tokens per timed run (64)' },
-  runs: { type: 'string', valueHint: 'N', description: 'Timed runs of every prompt (3)' },
-  warmup: { type: 'string', valueHint: 'N', description: 'Rounds before the timed ones, dropped (1)' },
-  threads: { type: 'string', valueHint: 'N', description: 'Threads of wasm and onnx (all cores)' },
-  seed: { type: 'string', valueHint: 'N', description: 'Seed of the intervals of quality (0)' },
+  ...runArgs({ maxNewTokens: 64, runs: 3, threads: 'Threads of wasm and onnx (all cores)' }),
   quality: { type: 'string', valueHint: 'TEXTFILE', description: 'Text to compare logits on (a built-in one)' },
   'quality-tokens': { type: 'string', valueHint: 'N', description: 'Positions of it to compare at (256)' },
   'request-seconds': {
@@ -105,21 +124,15 @@ export const backendsCommand: CommandDef = defineCommand({
 
 /** The options that a command line of `backends` stands for. @throws LLMOPT_OPTION_INVALID, LLMOPT_FILE_NOT_FOUND */
 export async function backendsOptions({ values }: ParsedFlags): Promise<BackendsOptions> {
-  const options: BackendsOptions = {
+  return {
     model: textFlag(values, 'model'),
     larosaSparsity: numberFlag(values, 'larosa-sparsity'),
-    maxNewTokens: numberFlag(values, 'max-new-tokens'),
-    runs: numberFlag(values, 'runs'),
-    warmup: numberFlag(values, 'warmup'),
-    threads: numberFlag(values, 'threads'),
-    seed: numberFlag(values, 'seed'),
+    ...(await runOptions(values)),
     quality: textFlag(values, 'quality'),
     qualityTokens: numberFlag(values, 'quality-tokens'),
     requestSeconds: numberFlag(values, 'request-seconds'),
     output: textFlag(values, 'output'),
   };
-  const prompts = textFlag(values, 'prompts');
-  return prompts === undefined ? options : { ...options, prompts: await readPrompts(prompts) };
 }
 
 /** Arguments of `llmopt-bench sweep`. */
@@ -139,16 +152,7 @@ export const sweepArgs = {
   },
   text: { type: 'string', valueHint: 'FILE', description: 'Text to measure quality on (a built-in one)' },
   'quality-tokens': { type: 'string', valueHint: 'N', description: 'Positions of it to compare at (20000)' },
-  prompts: {
-    type: 'string',
-    valueHint: 'FILE',
-    description: 'Prompts: one per line, or a JSON array (four built-in ones)',
-  },
-  'max-new-tokens': { type: 'string', valueHint: 'N', description: 'Tokens per timed run (64)' },
-  runs: { type: 'string', valueHint: 'N', description: 'Timed runs of every prompt (3)' },
-  warmup: { type: 'string', valueHint: 'N', description: 'Rounds before the timed ones, dropped (1)' },
-  ...threadsArg,
-  seed: { type: 'string', valueHint: 'N', description: 'Seed of the intervals of quality (0)' },
+  ...runArgs({ maxNewTokens: 64, runs: 3, threads: 'Threads (all cores)' }),
   ...precisionArg,
   peer: {
     type: 'string',
@@ -173,7 +177,6 @@ export async function sweepOptions({ values }: ParsedFlags): Promise<SweepOption
   const written = textFlag(values, 'larosa-method');
   const isSaid = Object.keys(larosaArgs).some((flag) => values[flag] !== undefined);
   const combinations = isSaid || written === undefined ? larosaChoices(values).map((options) => ({ options })) : [];
-  const prompts = textFlag(values, 'prompts');
   return {
     model: textFlag(values, 'model'),
     sparsities: numberListFlag(values, 'larosa-sparsity'),
@@ -181,16 +184,11 @@ export async function sweepOptions({ values }: ParsedFlags): Promise<SweepOption
     methods: [...combinations, ...(written === undefined ? [] : parseMethods(written))],
     text: textFlag(values, 'text'),
     qualityTokens: numberFlag(values, 'quality-tokens'),
-    maxNewTokens: numberFlag(values, 'max-new-tokens'),
-    runs: numberFlag(values, 'runs'),
-    warmup: numberFlag(values, 'warmup'),
-    threads: numberFlag(values, 'threads'),
-    seed: numberFlag(values, 'seed'),
+    ...(await runOptions(values)),
     precision: textFlag(values, 'precision') as SweepOptions['precision'],
     peers: listFlag(values, 'peer') as BenchmarkOptions['peers'],
     output: textFlag(values, 'output'),
     plots: textOrOff(values, 'plots'),
-    ...(prompts !== undefined && { prompts: await readPrompts(prompts) }),
   };
 }
 
@@ -204,16 +202,7 @@ export const benchArgs = {
   },
   ...larosaArgs,
   ...vattentionArg,
-  prompts: {
-    type: 'string',
-    valueHint: 'FILE',
-    description: 'Prompts: one per line, or a JSON array (four built-in ones)',
-  },
-  'max-new-tokens': { type: 'string', valueHint: 'N', description: 'Tokens per timed run (128)' },
-  runs: { type: 'string', valueHint: 'N', description: 'Timed runs of every prompt (5)' },
-  warmup: { type: 'string', valueHint: 'N', description: 'Rounds before the timed ones, dropped (1)' },
-  threads: { type: 'string', valueHint: 'N', description: 'Threads per arm, on wasm and onnx (all cores)' },
-  seed: { type: 'string', valueHint: 'N', description: 'Seed of the intervals of quality (0)' },
+  ...runArgs({ maxNewTokens: 128, runs: 5, threads: 'Threads per arm, on wasm and onnx (all cores)' }),
   backend: { type: 'string', valueHint: 'wasm|reference|gpu|onnx', description: 'What computes (wasm)' },
   precision: { type: 'string', valueHint: 'int8|float32', description: 'Weights of the wasm backend (int8)' },
   quality: { type: 'string', valueHint: 'TEXTFILE', description: 'Text to measure quality on (a built-in one)' },
@@ -255,16 +244,12 @@ export const benchCommand: CommandDef = defineCommand({
 
 /** The options that a command line stands for. @throws LLMOPT_OPTION_INVALID, LLMOPT_FILE_NOT_FOUND */
 export async function benchmarkOptions({ values }: ParsedFlags): Promise<BenchmarkOptions> {
-  const options: BenchmarkOptions = {
+  return {
     model: textFlag(values, 'model'),
     larosaSparsity: numberFlag(values, 'larosa-sparsity'),
     larosa: larosaChoice(values),
     vattention: vattentionChoice(values),
-    maxNewTokens: numberFlag(values, 'max-new-tokens'),
-    runs: numberFlag(values, 'runs'),
-    warmup: numberFlag(values, 'warmup'),
-    threads: numberFlag(values, 'threads'),
-    seed: numberFlag(values, 'seed'),
+    ...(await runOptions(values)),
     backend: textFlag(values, 'backend') as BenchmarkOptions['backend'],
     precision: textFlag(values, 'precision') as BenchmarkOptions['precision'],
     quality: textOrOff(values, 'quality'),
@@ -274,6 +259,4 @@ export async function benchmarkOptions({ values }: ParsedFlags): Promise<Benchma
     output: textFlag(values, 'output'),
     plots: textOrOff(values, 'plots'),
   };
-  const prompts = textFlag(values, 'prompts');
-  return prompts === undefined ? options : { ...options, prompts: await readPrompts(prompts) };
 }

@@ -15,7 +15,7 @@ export const larosaArgs = {
   'larosa-selection': { type: 'string', valueHint: 'topK|threshold', description: 'How it is selected' },
   'larosa-budget': {
     type: 'string',
-    valueHint: 'uniform|coefficients|layers',
+    valueHint: 'uniform|coefficients|layers|searched',
     description: 'How the sparsity is spread over the inputs',
   },
   'larosa-compensation': { type: 'boolean', description: 'Add the mean of what is dropped' },

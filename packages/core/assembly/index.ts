@@ -7,6 +7,7 @@ export { embedFloat32, embedInt8 } from './embed';
 export { headInt8 } from './headInt8';
 export { kvWrite, kvWriteInt16 } from './kv';
 export { layerNorm } from './layerNorm';
+export { linearInt16 } from './linearInt16';
 export { linearInt8 } from './linearInt8';
 export { headFloat32, linearFloat32, maskChannels } from './linearFloat32';
 export { quantize, quantizeRecords } from './quantize';

@@ -1,6 +1,7 @@
-import { definePlugin, LlmoptError, type Plugin } from '@llmopt/core';
+import { definePlugin, type Graph, LlmoptError, type Plugin } from '@llmopt/core';
+import { siteSizes } from './budget/bytes.ts';
+import { checkBudget, defaultCoefficients, keptChannels, type Site } from './budget/coefficients.ts';
 import { layerBudget } from './budget/layers.ts';
-import { checkBudget, defaultCoefficients, keptChannels, type Site } from './budget.ts';
 import { activationsIn } from './calibration/activations.ts';
 import { openCalibration } from './calibration/artefact.ts';
 import type { Calibration } from './calibration/calibration.ts';
@@ -9,9 +10,10 @@ import { checkKnown } from './knownOptions.ts';
 import { applyRotation, needsCalibration } from './rotation/apply.ts';
 import { forgetBases } from './rotation/basis.ts';
 import { checkRotation, type Rotation } from './rotation/plan.ts';
+import { searchedBudget } from './search/searched.ts';
 import type { Prefill, Score } from './selection/sparsify.ts';
 import { sparsifyGraph } from './selection/sparsifyGraph.ts';
-import { thresholds } from './selection/thresholds.ts';
+import { bordersOf, thresholds } from './selection/thresholds.ts';
 
 export interface LarosaOptions {
   /** Share of the layers' weights that each token skips, from 0 (nothing changes) to below 1. */
@@ -31,10 +33,11 @@ export interface LarosaOptions {
   /** `dense` (default): the prompt is computed with all weights, as without larosa; `sparse`: like all other tokens. */
   prefill?: Prefill;
   /**
-   * `coefficients` (default): the same in every layer; `uniform`: the same for every input; `layers`: shares per layer and site, such that what is
-   * dropped changes the residual stream least, which needs `calibration`.
+   * `coefficients`: the same in every layer; `uniform`: the same for every input; `layers`: shares per layer and site, such that what is
+   * dropped changes the residual stream least; `searched`: those that the calibration's search found. The last two need `calibration`. Default
+   * `searched` where the calibration has a search and no `coefficients` are given, else `coefficients`.
    */
-  budget?: 'coefficients' | 'uniform' | 'layers';
+  budget?: 'coefficients' | 'uniform' | 'layers' | 'searched';
   /**
    * In which basis the residual stream is made sparse: `none` (default) as it is; `layer` in one per layer, at the price of a matrix between
    * two layers; so many layers share one; `shared`: all do. Needs `calibration`.
@@ -59,15 +62,17 @@ export function larosa(options: LarosaOptions): Plugin {
   const { sparsity, score = 'magnitude', prefill = 'dense' } = options;
   checkWord('score', score, ['magnitude', 'weighted']);
   checkWord('prefill', prefill, ['dense', 'sparse']);
-  const { budget = 'coefficients', rotation = 'none', selection = 'topK', compensation = false, calibration } = options;
+  const { rotation = 'none', selection = 'topK', compensation = false, calibration } = options;
   const { values = calibration !== undefined } = options;
+  const askedBudget = options.budget ?? (calibration && !options.coefficients ? undefined : 'coefficients');
   checkBudget(sparsity, coefficients);
   checkRotation(rotation);
-  checkWord('budget', budget, ['coefficients', 'uniform', 'layers']);
+  if (askedBudget !== undefined) checkWord('budget', askedBudget, ['coefficients', 'uniform', 'layers', 'searched']);
   checkWord('selection', selection, ['topK', 'threshold']);
   const needs = {
     ...{ rotation: rotation !== 'none', values, compensation },
-    ...{ 'budget: layers': budget === 'layers', 'selection: threshold': selection === 'threshold' },
+    ...{ 'budget: layers': askedBudget === 'layers', 'budget: searched': askedBudget === 'searched' },
+    'selection: threshold': selection === 'threshold',
   };
   for (const [option, used] of Object.entries(needs)) if (used && !calibration) throw needsCalibration(option);
   if (compensation && prefill === 'dense') {
@@ -89,7 +94,7 @@ export function larosa(options: LarosaOptions): Plugin {
     name: 'larosa',
     version: '0.1',
     options: {
-      ...{ sparsity, coefficients, score, selection, prefill, budget, rotation, values, compensation },
+      ...{ sparsity, coefficients, score, selection, prefill, budget: askedBudget, rotation, values, compensation },
       calibration: typeof calibration === 'string' ? calibration : calibration?.checksum,
     },
     fidelity: sparsity === 0 ? 'exact' : 'approximate',
@@ -100,11 +105,19 @@ export function larosa(options: LarosaOptions): Plugin {
     async graph(graph) {
       const calibrated = typeof calibration === 'string' ? await openCalibration(calibration, graph) : calibration;
       const { graph: rotated, bases } = applyRotation(graph, { rotation, values }, calibrated);
-      const perLayer = budget === 'layers' ? layerBudget(graph, await calibrated!.costs(), sparsity) : undefined;
+      const budget = askedBudget ?? (calibrated?.settings.search ? 'searched' : 'coefficients');
+      const kept =
+        budget === 'layers' || budget === 'searched' ? await keptBy(calibrated!, budget, graph, sparsity) : undefined;
+      const perLayer = kept && new Map(siteSizes(graph).map((one, i) => [`${one.layer} ${one.site}`, kept[i]!]));
       const keep = (layer: number, site: Site, width: number) =>
-        perLayer?.(layer, site) ?? keptChannels(width, sparsity, budget === 'uniform' ? 1 : coefficients[site]);
+        perLayer?.get(`${layer} ${site}`) ??
+        keptChannels(width, sparsity, budget === 'uniform' ? 1 : coefficients[site]);
       const activations = calibrated && activationsIn(calibrated, graph, bases);
-      const reached = selection === 'threshold' ? await thresholds(graph, activations!, keep) : undefined;
+      const turned = JSON.stringify([rotation, values]);
+      const reached =
+        selection === 'threshold'
+          ? await thresholds(graph, activations!, keep, bordersOf(calibrated!, turned))
+          : undefined;
       const { rewritten, skipped, total } = sparsifyGraph(
         rotated,
         (site, width, { layer }) => reached?.(layer, site) ?? keep(layer, site, width),
@@ -117,6 +130,21 @@ export function larosa(options: LarosaOptions): Plugin {
     // The weights are packed.
     ready: forgetBases,
     metrics: () => ({ 'larosa.skippedWeightShare': skippedWeightShare }),
+  });
+}
+
+/** @throws LLMOPT_OPTION_INVALID */
+async function keptBy(
+  calibration: Calibration,
+  budget: 'layers' | 'searched',
+  graph: Graph,
+  sparsity: number,
+): Promise<number[]> {
+  if (budget === 'layers') return layerBudget(graph, await calibration.costs(), sparsity);
+  const searched = await calibration.searched();
+  if (searched) return searchedBudget(graph, searched, sparsity);
+  throw new LlmoptError('LLMOPT_OPTION_INVALID', 'larosa: budget is searched, but the calibration has no search.', {
+    hint: 'Calibrate again without --no-search, or leave budget out.',
   });
 }
 

@@ -1,5 +1,5 @@
 import type { CoreOp, Graph, LinearOp, Op } from '@llmopt/core';
-import type { Site } from './budget.ts';
+import type { Site } from './budget/coefficients.ts';
 
 /** One of the four inputs of a layer, and the projections that read it. */
 export interface LayerSite {

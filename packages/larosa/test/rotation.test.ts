@@ -64,7 +64,13 @@ it('SmolLM2-135M: at the same K, axes of a calibration lose least, random ones m
     return await rowsOf(pipeline);
   };
   try {
-    const { path: calibration } = await calibrate({ model, text: halves[0], tokens: 2304, cacheDir: folder });
+    const { path: calibration } = await calibrate({
+      model,
+      text: halves[0],
+      tokens: 2304,
+      search: false,
+      cacheDir: folder,
+    });
     const dense = await run();
     const random: Plugin = {
       ...{ name: 'random', version: '1', fidelity: 'exact', before: ['larosa'] },

@@ -7,7 +7,7 @@ import { settingsOf, type VattentionOptions } from './options.ts';
 export interface Vattention extends Plugin {
   /**
    * Gives memory back until no more than so many bytes are committed that no running sequence needs. Default 0. Returns how many bytes it gave
-   * back: 0 where memory cannot be given back, and before the pipeline is there.
+   * back: 0 where memory cannot be given back, or only all at once in the next pause, and before the pipeline is there.
    */
   trim(bytes?: number): number;
   /** @throws LLMOPT_DISPOSED when there is no pipeline */

@@ -68,5 +68,10 @@ export function fakeMemory(
     },
     residentBytes: () => undefined,
   };
-  return { memory, contents, committed, calls, fails };
+  /** All memory is dropped and made anew. */
+  function recycle() {
+    for (const of of contents) of.fill(POISON);
+    committed.fill(0);
+  }
+  return { memory, contents, committed, calls, fails, recycle };
 }

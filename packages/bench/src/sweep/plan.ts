@@ -1,6 +1,6 @@
 import { type Graph, LlmoptError } from '@llmopt/core';
+import { type LarosaOptions, larosa, openCalibration } from '@llmopt/larosa';
 import type { SweepPoint } from '@llmopt/schema';
-import { type LarosaChoice, pluginOf } from '../arms/spec.ts';
 import type { Method, SweepSettings } from './options.ts';
 import { layerBytes, type Precision, weightBytes } from './weightBytes.ts';
 
@@ -22,8 +22,8 @@ export type PlannedPoint = Pick<
 const tolerance = 0.005;
 const bisections = 40;
 
-async function bytesWith(graph: Graph, options: { sparsity: number } & LarosaChoice, precision: Precision) {
-  const rewritten = await pluginOf({ name: 'larosa', options }).graph?.(graph);
+async function bytesWith(graph: Graph, options: LarosaOptions, precision: Precision) {
+  const rewritten = await larosa(options).graph?.(graph);
   return weightBytes(rewritten ?? graph, precision);
 }
 
@@ -62,6 +62,11 @@ async function pointsOf(
   graph: Graph,
   { sparsities, equalBytes, precision }: SweepSettings,
 ): Promise<PlannedPoint[]> {
+  // Opened once: reading it, and what larosa works out of it, would be most of each step of a search.
+  const calibration =
+    typeof choice.calibration === 'string' ? await openCalibration(choice.calibration, graph) : undefined;
+  const bytesAt = (sparsity: number) =>
+    bytesWith(graph, { ...choice, sparsity, ...(calibration && { calibration }) } as LarosaOptions, precision);
   const point = async (name: string, sparsity: number, more: Pick<PlannedPoint, 'equalBytes'> = {}) => {
     const options = { ...choice, sparsity };
     return {
@@ -72,14 +77,13 @@ async function pointsOf(
       sparsity,
       ...more,
       options,
-      weightBytesPerToken: await bytesWith(graph, options, precision),
+      weightBytesPerToken: await bytesAt(sparsity),
     };
   };
   const points: PlannedPoint[] = [];
   for (const sparsity of sparsities) points.push(await point(`${method}, ${sparsity}`, sparsity));
   for (const share of equalBytes) {
     const target = weightBytes(graph, precision) - share * layerBytes(graph, precision);
-    const bytesAt = (sparsity: number) => bytesWith(graph, { ...choice, sparsity }, precision);
     const sparsity = await sparsityForBytes(target, bytesAt, method);
     points.push(await point(`${method}, bytes of ${share}`, sparsity, { equalBytes: share }));
   }

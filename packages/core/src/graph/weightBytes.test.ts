@@ -29,9 +29,10 @@ it('counts all weights of a dense graph, the head too', () => {
   expect(channelLists(dense)).toEqual([]);
 });
 
-it('counts the weights of a precise linear in float32', () => {
+it('counts two bytes for each weight of a precise linear, or what all weights have', () => {
   const graph = mapOps(dense, (op) => (op.kind === 'linear' && op.layer === undefined ? { ...op, precise: true } : op));
-  expect(weightBytesPerToken(graph)).toBe(2 * layer + 4 * head);
+  expect(weightBytesPerToken(graph)).toBe(2 * layer + 2 * head);
+  expect(weightBytesPerToken(graph, { bytesPerWeight: 4 })).toBe(4 * (2 * layer + head));
 });
 
 it('counts the channels that kernels listed, row by row', async () => {

@@ -5,7 +5,7 @@ import { checkGraph } from './check.ts';
 import type { Graph } from './graph.ts';
 
 export interface WeightBytesOptions {
-  /** Bytes of a weight that is read, where its linear is not precise: those have 4. Default 1: int8. */
+  /** Bytes of a weight that is read; those of precise linears have 2 at least. Default 1: int8. */
   bytesPerWeight?: number;
   /** Bytes of a weight whose channel is not alive. Default 0: not read at all. */
   bytesPerOther?: (op: LinearOp) => number;
@@ -13,8 +13,8 @@ export interface WeightBytesOptions {
   alive?: (channels: string) => number;
 }
 
-// float32
-const PRECISE_BYTES = 4;
+// int16
+const PRECISE_BYTES = 2;
 
 /**
  * Bytes of weights that count for one token: those of every linear, in the layers and outside (adapters, the head), but for channels that are
@@ -30,7 +30,8 @@ export function weightBytesPerToken(graph: Graph, options: WeightBytesOptions = 
     if (op.kind !== 'linear') continue;
     const [outputs, inputs] = graph.params.get(op.params.weight)!.shape as [number, number];
     const count = op.inputs.channels === undefined ? inputs : alive(op.inputs.channels);
-    bytes += outputs * (count * (op.precise ? PRECISE_BYTES : bytesPerWeight) + (inputs - count) * bytesPerOther(op));
+    const each = op.precise ? Math.max(PRECISE_BYTES, bytesPerWeight) : bytesPerWeight;
+    bytes += outputs * (count * each + (inputs - count) * bytesPerOther(op));
   }
   return bytes;
 }

@@ -64,6 +64,8 @@ export interface KvCache {
    * for a cache that has this.
    */
   recycled?(): void;
+  /** Whether memory should go back that only `Executable.recycle` can give back. Asked when nothing runs and no slot is taken. */
+  recycleDue?(): boolean;
 }
 
 /** What a cache may need beside its layout. */

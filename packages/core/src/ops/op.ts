@@ -37,7 +37,7 @@ export interface LayerNormOp extends OpOf<'layerNorm', Input, Output, { gain: st
  */
 export interface LinearOp
   extends OpOf<'linear', { input: string; channels?: string }, Output, { weight: string; bias?: string }> {
-  /** A backend that quantises weights leaves these as they are. */
+  /** A backend that quantises weights keeps these as they are, or as good as: in 16 bits. */
   readonly precise?: boolean;
 }
 

@@ -6,7 +6,9 @@ import { tinyMerges, writeTinyModel } from '../../test/tinyModel.ts';
 import type { Backend, CompileOptions } from '../backends/backend.ts';
 import { wasm } from '../backends/wasm/index.ts';
 import { openGguf } from '../checkpoint/index.ts';
+import { LlmoptError } from '../errors.ts';
 import { contiguousKvCache } from '../kv/contiguous.ts';
+import type { KvLayout } from '../kv/kvCache.ts';
 import { definePlugin, type Plugin } from '../plugin/plugin.ts';
 import { createPipeline } from './createPipeline.ts';
 import type { Pipeline, PipelineOptions } from './types.ts';
@@ -197,6 +199,68 @@ describe('streams', () => {
     expect(new Set(texts)).toEqual(new Set([expected]));
   });
 
+  it('those that answer go on while a long prompt is read', async () => {
+    const rows: number[] = [];
+    const watch = definePlugin({
+      name: 'watch',
+      version: '1',
+      fidelity: 'exact',
+      step: (event) => void rows.push(event.rows),
+    });
+    const busy = await open({ plugins: [watch] });
+    const long = Array.from({ length: 90 }, (_, i) => 5 + (i % 40));
+    const options = { maxNewTokens: 60, ignoreEndToken: true };
+    const alone = [];
+    for (const prompt of [[5, 6, 7], long]) alone.push((await busy.generate(prompt, options)).tokens);
+    rows.length = 0;
+    const first = busy.generate([5, 6, 7], options);
+    while (rows.length < 3) await new Promise((resolve) => setTimeout(resolve, 1));
+    const second = busy.generate(long, options);
+    expect((await Promise.all([first, second])).map(({ tokens }) => tokens)).toEqual(alone);
+    expect(Math.max(...rows)).toBe(8);
+    expect(rows.reduce((sum, count) => sum + count, 0)).toBe(3 + 59 + 90 + 59);
+    await busy.dispose();
+  });
+
+  it('give way where the cache has no room, and say the same', async () => {
+    // The tokens of all slots together may be 80.
+    const tight = definePlugin({
+      ...{ name: 'tight', version: '1', fidelity: 'exact', claims: ['kvCache'] as const },
+      kvCache: (layout: KvLayout) => {
+        const kv = contiguousKvCache(layout);
+        const slots = Array.from({ length: layout.slots }, (_, slot) => slot);
+        return {
+          ...kv,
+          reserve(lengths: ReadonlyMap<number, number>) {
+            kv.reserve(lengths);
+            if (slots.reduce((sum, slot) => sum + (lengths.get(slot) ?? kv.length(slot)), 0) > 80)
+              throw new LlmoptError('LLMOPT_KV_BUDGET', 'No room for more than 80 tokens.');
+          },
+        };
+      },
+    });
+    const small = await open({ plugins: [tight] });
+    const options = { maxNewTokens: 30, ignoreEndToken: true };
+    const prompts = Array.from({ length: 7 }, (_, i) =>
+      Array.from({ length: 3 + 5 * i }, (_, k) => 5 + ((i + k) % 40)),
+    );
+    const alone = [];
+    for (const prompt of prompts) alone.push((await pipeline.generate(prompt, options)).tokens);
+    const all = await Promise.all(prompts.map((prompt) => small.generate(prompt, options)));
+    expect(all.map(({ tokens }) => tokens)).toEqual(alone);
+    expect(small.metrics()['scheduler.preemptions']).toBeGreaterThan(0);
+    // One that will never fit ends with the error, and the others go on.
+    const tooLong = small.generate(
+      Array.from({ length: 79 }, () => 5),
+      options,
+    );
+    const short = small.generate(prompts[0]!, options);
+    await expect(tooLong).rejects.toMatchObject({ code: 'LLMOPT_KV_BUDGET' });
+    expect((await short).tokens).toEqual(alone[0]);
+    expect(small.memory().kv.liveBytes).toBe(0);
+    await small.dispose();
+  });
+
   it('an abort ends a stream within one step, and its slot is free again', async () => {
     const single = await open({ slots: 1 });
     const controller = new AbortController();
@@ -266,7 +330,7 @@ describe('plugins in a pipeline', () => {
   it('sees a request from beginning to end', async () => {
     const watched = await open({ plugins: [observer] });
     await watched.generate([5, 6, 7], { maxNewTokens: 3, ignoreEndToken: true });
-    expect(watched.metrics()).toEqual({ 'observer.events': seen.length });
+    expect(watched.metrics()).toMatchObject({ 'observer.events': seen.length });
     await watched.dispose();
     // Of the last token nothing has to be computed: two steps follow the prompt's.
     expect(seen).toEqual([

@@ -68,6 +68,9 @@ export function createScheduler(executable: Executable, driver: Driver, maxRows:
   const { kv } = executable;
   let looping = false;
   let idling = false;
+  let recycling: Promise<void> | undefined;
+  /** A sequence had to give way: until another one ends, none gets a slot. */
+  let full = false;
   let steps = 0;
   let preemptions = 0;
   let reusedTokens = 0;
@@ -79,6 +82,8 @@ export function createScheduler(executable: Executable, driver: Driver, maxRows:
     looping = true;
     try {
       while (jobs.length > 0 || direct.length > 0) {
+        // What a recycling did wrong, each forward says.
+        await recycling?.catch(() => {});
         for (let forward = direct.shift(); forward; forward = direct.shift()) await forward();
         dropAborted();
         if (jobs.length > 0) await step();
@@ -95,9 +100,16 @@ export function createScheduler(executable: Executable, driver: Driver, maxRows:
     idling = true;
     const again = () => {
       idling = false;
-      if (!disposed && !looping && kv.idle!()) rest();
+      if (disposed || looping) return;
+      if (kv.idle!()) rest();
+      else if (kv.recycleDue?.()) recycle();
     };
     setTimeout(again, IDLE_MS).unref();
+  }
+
+  function recycle(): void {
+    for (let slot = 0; slot < kv.layout.slots; slot++) if (kv.isAcquired(slot)) return;
+    recycling = executable.recycle?.();
   }
 
   async function step(): Promise<void> {
@@ -166,6 +178,7 @@ export function createScheduler(executable: Executable, driver: Driver, maxRows:
     kv.release(victim.slot!);
     victim.slot = undefined;
     victim.fed = 0;
+    full = true;
     preemptions++;
     return true;
   }
@@ -198,6 +211,7 @@ export function createScheduler(executable: Executable, driver: Driver, maxRows:
   /** Finds the job a slot; false when it must wait. A job for which there can be none has ended. */
   function seat(job: Running): boolean {
     if (job.slot !== undefined) return true;
+    if (full) return false;
     try {
       job.slot = kv.acquire(job.sequence);
     } catch (error) {
@@ -229,6 +243,7 @@ export function createScheduler(executable: Executable, driver: Driver, maxRows:
     const at = jobs.indexOf(job);
     if (at < 0) return;
     jobs.splice(at, 1);
+    full = false;
     if (job.slot !== undefined) kv.release(job.slot);
     driver.observe('sequenceEnd', job.sequence);
     if (error === undefined) job.resolve(how);

@@ -4,33 +4,31 @@ import { randomGraph } from '../../../core/test/backends.ts';
 import { product, transposed } from '../linearAlgebra/product.ts';
 import { topK } from '../selection/choose.ts';
 import { layerSites } from '../sites.ts';
+import { siteSizes } from './bytes.ts';
+import type { Site } from './coefficients.ts';
 import { costShares, siteCosts } from './costs.ts';
 import { layerBudget } from './layers.ts';
 
 describe('layerBudget', () => {
   const graph = randomGraph({ layers: 3 });
-  const sites = layerSites(graph).map((site) => ({
-    ...site,
-    outputs: site.linears.reduce((sum, op) => sum + graph.params.get(op.params.weight)!.shape[0]!, 0),
-  }));
+  const sites = siteSizes(graph);
   const curves = (scale: (i: number) => number) =>
     Float32Array.from({ length: sites.length * 3 }, (_, at) => scale(Math.floor(at / 3)) * costShares[at % 3]! ** 2.5);
 
   it('skips the bytes that were asked for, to one channel, whatever the costs', () => {
     fc.assert(
       fc.property(fc.double({ min: 0, max: 0.7, noNaN: true }), fc.nat(1000), (sparsity, seed) => {
-        const keep = layerBudget(
+        const kept = layerBudget(
           graph,
           curves((i) => Math.exp(3 * Math.sin(seed + i * i))),
           sparsity,
         );
         let skipped = 0;
         let total = 0;
-        for (const { layer, site, width, outputs } of sites) {
-          const kept = keep(layer, site);
-          expect(kept).toBeGreaterThanOrEqual(1);
-          expect(kept).toBeLessThanOrEqual(width);
-          skipped += (width - kept) * outputs;
+        for (const [i, { width, outputs }] of sites.entries()) {
+          expect(kept[i]).toBeGreaterThanOrEqual(1);
+          expect(kept[i]).toBeLessThanOrEqual(width);
+          skipped += (width - kept[i]!) * outputs;
           total += width * outputs;
         }
         expect(skipped).toBeLessThanOrEqual(sparsity * total + 1e-6);
@@ -40,14 +38,15 @@ describe('layerBudget', () => {
   });
 
   it('takes from where it costs less', () => {
-    const costly = sites.findIndex(({ layer, site }) => layer === 1 && site === 'ffnInput');
-    const keep = layerBudget(
+    const at = (layer: number, site: Site) => sites.findIndex((one) => one.layer === layer && one.site === site);
+    const costly = at(1, 'ffnInput');
+    const kept = layerBudget(
       graph,
       curves((i) => (i === costly ? 20 : 1)),
       0.4,
     );
-    expect(keep(1, 'ffnInput')).toBeGreaterThan(keep(0, 'ffnInput') * 1.2);
-    expect(keep(0, 'ffnInput')).toBe(keep(2, 'ffnInput'));
+    expect(kept[costly]).toBeGreaterThan(kept[at(0, 'ffnInput')]! * 1.2);
+    expect(kept[at(0, 'ffnInput')]).toBe(kept[at(2, 'ffnInput')]);
   });
 });
 

@@ -1,5 +1,5 @@
 import type { Graph } from '@llmopt/core';
-import type { Site } from '../budget.ts';
+import type { Site } from '../budget/coefficients.ts';
 import { product } from '../linearAlgebra/product.ts';
 import type { Basis } from '../rotation/basis.ts';
 import { layerSites } from '../sites.ts';

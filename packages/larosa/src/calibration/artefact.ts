@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { type Graph, LlmoptError, openSafetensors, type Safetensors, writeSafetensors } from '@llmopt/core';
 import { costShares } from '../budget/costs.ts';
+import { isSearch } from '../search/settings.ts';
 import { layerSites } from '../sites.ts';
 import {
   type Calibration,
@@ -103,7 +104,7 @@ export async function openCalibration(path: string, graph: Graph): Promise<Calib
       );
     }
     const checksum = metadata.get('checksum');
-    checkShapes(path, file, artefactShapes(graph, settings.samples));
+    checkShapes(path, file, artefactShapes(graph, settings));
     if ((await checksumOf(path, file)) !== checksum) throw invalid(path, 'its numbers are not those of its checksum');
     return calibrationOver({ settings, model, checksum, layers }, graph.config, sourceOf(path, checksum, file));
   } finally {
@@ -151,10 +152,17 @@ function sourceOf(path: string, checksum: string, { tensors }: Safetensors): Cal
 }
 
 /** The tensors of an artefact of this model, and their shapes. */
-export function artefactShapes(graph: Graph, samples: number): ReadonlyMap<string, readonly number[]> {
+export function artefactShapes(
+  graph: Graph,
+  { samples, search }: Pick<CalibrationSettings, 'samples' | 'search'>,
+): ReadonlyMap<string, readonly number[]> {
   const { width, kvHeads, headDim } = graph.config;
   const sites = layerSites(graph);
   const shapes = new Map<string, readonly number[]>([[tensorNames.costs, [sites.length, costShares.length]]]);
+  if (search) {
+    shapes.set(tensorNames.searched, [search.sparsities.length, sites.length]);
+    shapes.set(tensorNames.divergences, [search.sparsities.length, 2]);
+  }
   for (const { layer, site, norm, attention, width: inputs } of sites) {
     shapes.set(tensorNames.activations(layer, site), [samples, inputs]);
     if (norm) {
@@ -176,9 +184,9 @@ function checkShapes(path: string, { tensors }: Safetensors, shapes: ReadonlyMap
 function readSettings(path: string, text: string | undefined): CalibrationSettings {
   try {
     const settings = JSON.parse(text ?? '') as CalibrationSettings;
-    const { tokens, window, samples, seed } = settings;
-    if ([tokens, window, samples, seed].every(Number.isSafeInteger) && typeof settings.text === 'string')
-      return settings;
+    const { tokens, window, samples, seed, text: name, search } = settings;
+    const sound = [tokens, window, samples, seed].every(Number.isSafeInteger) && typeof name === 'string';
+    if (sound && (search === undefined || isSearch(search))) return settings;
   } catch (cause) {
     throw invalid(path, 'its settings cannot be read', cause);
   }

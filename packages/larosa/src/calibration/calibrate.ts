@@ -13,15 +13,18 @@ import {
   resolveModel,
 } from '@llmopt/core';
 import { allCosts, costShares } from '../budget/costs.ts';
+import type { Found } from '../search/search.ts';
+import { type SearchModel, searchCalibration } from '../search/searchCalibration.ts';
+import { checkSearch, type SearchOptions } from '../search/settings.ts';
 import { type ArtefactTensor, artefactVersion, leastTokens, openCalibration, writeArtefact } from './artefact.ts';
-import { type Calibration, type CalibrationSettings, tensorNames } from './calibration.ts';
+import { type Calibration, type CalibrationSettings, calibrationOver, tensorNames } from './calibration.ts';
 import { collect } from './collect.ts';
 import { modelChecksum } from './modelChecksum.ts';
 import { calibrationTokens, textName } from './text.ts';
 
 /** What a calibration is doing, and how far that is, from 0 to 1. */
 export interface CalibrationProgress {
-  stage: 'load' | 'text' | 'activations' | 'costs' | 'write';
+  stage: 'load' | 'text' | 'activations' | 'costs' | 'search' | 'write';
   fraction: number;
 }
 
@@ -40,6 +43,11 @@ export interface CalibrateOptions {
   samples?: number;
   /** Default 0. */
   seed?: number;
+  /**
+   * Look for the best budgets afterwards, on further tokens. It needs the model to open it once more for each, so that it is `false` for a
+   * pipeline. Default otherwise: for five minutes.
+   */
+  search?: SearchOptions | false;
   /** The file to write. Default: one in `cacheDir`, named by all that its content depends on. */
   out?: string;
   /** Default: the user's cache folder. */
@@ -76,12 +84,23 @@ export async function calibrate(options: CalibrateOptions = {}): Promise<Calibra
     if (known) return { path: file, calibration: known, cached: true };
     const pipeline = await model.pipeline();
     report('load')(1);
-    const tokens = await calibrationTokens(pipeline, text, settings, { onProgress: report('text'), signal });
-    const tensors = await collect(pipeline, tokens, settings, { onProgress: report('activations'), signal });
-    const costs = await costsOf(graph, tensors, { onProgress: report('costs'), signal });
+    const more = settings.search?.tokens ?? 0;
+    const wanted = { ...settings, tokens: settings.tokens + more };
+    const tokens = await calibrationTokens(pipeline, text, wanted, { onProgress: report('text'), signal });
+    const read = tokens.slice(0, settings.tokens);
+    const tensors = new Map(await collect(pipeline, read, settings, { onProgress: report('activations'), signal }));
+    tensors.set(tensorNames.costs, await costsOf(graph, tensors, { onProgress: report('costs'), signal }));
+    const facts = { settings, model: checksum };
+    if (settings.search) {
+      const control = { onProgress: report('search'), signal };
+      const calibration = calibrationOf(facts, graph, tensors);
+      const searched = { ...model.search!, pipeline };
+      const found = await searchCalibration(searched, calibration, tokens.slice(-more), settings.search, control);
+      for (const [name, tensor] of searchTensors(found)) tensors.set(name, tensor);
+    }
     signal?.throwIfAborted();
     report('write')(0);
-    await writeArtefact(file, { settings, model: checksum }, new Map([...tensors, [tensorNames.costs, costs]]));
+    await writeArtefact(file, facts, tensors);
     const calibration = await openCalibration(file, graph);
     report('write')(1);
     return { path: file, calibration, cached: false };
@@ -97,6 +116,8 @@ export async function calibrate(options: CalibrateOptions = {}): Promise<Calibra
 async function openModel({ model = 'smollm2-135m', pipeline, cacheDir, signal, window }: CalibrateOptions): Promise<{
   graph: Graph;
   pipeline(): Promise<Pipeline>;
+  /** What a search opens it from. */
+  search: Pick<SearchModel, 'checkpoint' | 'cacheDir'> | undefined;
   close(): Promise<void>;
 }> {
   if (pipeline) {
@@ -105,7 +126,7 @@ async function openModel({ model = 'smollm2-135m', pipeline, cacheDir, signal, w
         hint: 'Calibrate a pipeline without it.',
       });
     }
-    return { graph: pipeline.graph, pipeline: async () => pipeline, close: async () => {} };
+    return { graph: pipeline.graph, pipeline: async () => pipeline, search: undefined, close: async () => {} };
   }
   const own = typeof model === 'string';
   const cache = cacheDir === undefined ? {} : { cacheDir };
@@ -121,6 +142,7 @@ async function openModel({ model = 'smollm2-135m', pipeline, cacheDir, signal, w
       made = await createPipeline({ model: checkpoint, ...cache, contextLength, ...(signal && { signal }) });
       return made;
     },
+    search: { checkpoint, cacheDir: cacheDir ?? defaultCacheFolder() },
     async close() {
       await made?.dispose();
       await checkpoint.close();
@@ -150,7 +172,13 @@ function checkSettings(options: CalibrateOptions, text: string): CalibrationSett
       hint: 'Give one of the two.',
     });
   }
-  return { tokens, window, samples, seed, text: textName(text) };
+  if (options.pipeline !== undefined && options.search) {
+    throw new LlmoptError('LLMOPT_OPTION_INVALID', 'calibrate: a search is asked for, but a pipeline is given.', {
+      hint: 'Give the model instead of the pipeline: a search opens it once for each budget.',
+    });
+  }
+  const search = options.search === false || options.pipeline ? undefined : checkSearch(options.search ?? {});
+  return { ...{ tokens, window, samples, seed }, text: textName(text), ...(search && { search }) };
 }
 
 function checkTokens({ tokens, window }: CalibrationSettings, { config }: Graph): void {
@@ -184,6 +212,35 @@ async function costsOf(
     control,
   );
   return { shape: [data.length / costShares.length, costShares.length], type: 'F32', data };
+}
+
+/** A calibration that is not in a file yet. */
+function calibrationOf(
+  { settings, model }: { settings: CalibrationSettings; model: string },
+  { config }: Graph,
+  tensors: ReadonlyMap<string, ArtefactTensor>,
+): Calibration {
+  const checksum = JSON.stringify([model, settings]);
+  return calibrationOver({ settings, model, checksum, layers: config.layers }, config, {
+    names: new Set(tensors.keys()),
+    read: async (name) => tensors.get(name)!.data,
+  });
+}
+
+function searchTensors(found: readonly Found[]): [name: string, ArtefactTensor][] {
+  const tensor = (rows: readonly (readonly number[])[]): ArtefactTensor => ({
+    shape: [rows.length, rows[0]!.length],
+    type: 'F32',
+    data: Float32Array.from(rows.flat()),
+  });
+  const divergences = found.map(({ fixedDivergence = Number.NaN, divergence = Number.NaN }) => [
+    fixedDivergence,
+    divergence,
+  ]);
+  return [
+    [tensorNames.searched, tensor(found.map(({ kept }) => kept))],
+    [tensorNames.divergences, tensor(divergences)],
+  ];
 }
 
 function cachePath(cacheDir: string | undefined, model: string, settings: CalibrationSettings): string {

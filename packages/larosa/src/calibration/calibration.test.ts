@@ -26,7 +26,8 @@ let artefact: string;
 const text = 'hello world, and all the others of the world in one hello. '.repeat(40);
 
 const options = (more: CalibrateOptions = {}): CalibrateOptions => ({
-  ...{ model, text, tokens: 320, window: 64, samples: 40, cacheDir: path.join(folder, 'cache') },
+  ...{ model, text, tokens: 320, window: 64, samples: 40, search: false as const },
+  cacheDir: path.join(folder, 'cache'),
   ...more,
 });
 

@@ -1,5 +1,7 @@
-import type { Site } from '../budget.ts';
+import type { Site } from '../budget/coefficients.ts';
 import { symmetric } from '../linearAlgebra/moments.ts';
+import type { SearchedBudgets } from '../search/searched.ts';
+import type { SearchSettings } from '../search/settings.ts';
 
 /** What a calibration was made of; what is equal here gives equal numbers. */
 export interface CalibrationSettings {
@@ -13,6 +15,8 @@ export interface CalibrationSettings {
   readonly seed: number;
   /** `self` for text that the model wrote, else the SHA-256 of the text. */
   readonly text: string;
+  /** Of the search for budgets, where there was one. */
+  readonly search?: SearchSettings;
 }
 
 /** What the model's activations look like. Numbers are read when asked for. */
@@ -39,6 +43,8 @@ export interface Calibration {
   residualRms(layer: number, site: Site): Promise<Float32Array | undefined>;
   /** What it costs to drop inputs of each site, `[sites, costShares]`, in the order of `layerSites`: see `siteCosts`. */
   costs(): Promise<Float32Array>;
+  /** The budgets that a search found, if there was one. */
+  searched(): Promise<SearchedBudgets | undefined>;
 }
 
 /** Tensors of a calibration, by name. */
@@ -49,6 +55,8 @@ export interface CalibrationSource {
 
 export const tensorNames = {
   costs: 'costs',
+  searched: 'searched',
+  divergences: 'searched.divergences',
   moments: (layer: number) => `${layer}.moments`,
   headMoments: (layer: number) => `${layer}.headMoments`,
   activations: (layer: number, site: Site) => `${layer}.${site}`,
@@ -79,6 +87,12 @@ export function calibrationOver(
     },
     activations: (layer, site) => readIfThere(tensorNames.activations(layer, site)),
     costs: () => source.read(tensorNames.costs),
+    async searched() {
+      const { search } = facts.settings;
+      if (!search) return undefined;
+      const [kept, divergences] = [await source.read(tensorNames.searched), await source.read(tensorNames.divergences)];
+      return { sparsities: search.sparsities, kept, divergences };
+    },
     residualRms: (layer, site) => readIfThere(tensorNames.residualRms(layer, site)),
   };
 }

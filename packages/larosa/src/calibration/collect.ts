@@ -59,7 +59,7 @@ const needsAll = ({ norm, attention }: LayerSite) => norm !== undefined || atten
 function createSums(graph: Graph, samples: number) {
   const { kvHeads, headDim, heads } = graph.config;
   const sites = layerSites(graph);
-  const shapes = artefactShapes(graph, samples);
+  const shapes = artefactShapes(graph, { samples });
   const moments = new Map<string, Moments[]>();
   const momentsOf = (name: string, count: number, width: number): Moments[] => {
     const known = moments.get(name) ?? Array.from({ length: count }, () => createMoments(width));

@@ -12,6 +12,8 @@ export const calibrateArgs = {
   window: { type: 'string', valueHint: 'N', description: 'Tokens per sequence (512)' },
   samples: { type: 'string', valueHint: 'N', description: 'Rows of activations to keep (256)' },
   seed: { type: 'string', valueHint: 'N', description: 'Of the rows and of what the model writes (0)' },
+  'search-seconds': { type: 'string', valueHint: 'N', description: 'Time to look for the best budgets (300)' },
+  'no-search': { type: 'boolean', description: 'Do not look for them' },
   out: { type: 'string', valueHint: 'FILE', description: 'The file to write (one in the cache folder)' },
 } as const satisfies ArgsDef;
 
@@ -28,12 +30,14 @@ export const larosaCommand: CommandDef = defineCommand({
 /** The options that a command line stands for. @throws LLMOPT_OPTION_INVALID, LLMOPT_FILE_NOT_FOUND */
 export async function calibrateOptions(rawArgs: readonly string[]): Promise<CalibrateOptions> {
   const values = parse(rawArgs);
-  const number = (name: keyof typeof calibrateArgs) => {
+  const number = (name: TextArg, option: string = name) => {
     const text = values[name];
     if (text === undefined) return {};
     if (!/^\d+$/.test(text)) throw invalid(`--${name} must be a whole number, but is '${text}'.`);
-    return { [name]: Number(text) };
+    return { [option]: Number(text) };
   };
+  const search = number('search-seconds', 'seconds');
+  if (values['no-search'] && 'seconds' in search) throw invalid('--no-search and --search-seconds are both given.');
   return {
     ...(values.model !== undefined && { model: values.model }),
     ...(values.out !== undefined && { out: values.out }),
@@ -42,11 +46,14 @@ export async function calibrateOptions(rawArgs: readonly string[]): Promise<Cali
     ...number('window'),
     ...number('samples'),
     ...number('seed'),
+    search: values['no-search'] ? false : search,
   };
 }
 
-function parse(rawArgs: readonly string[]): Partial<Record<keyof typeof calibrateArgs, string>> {
-  const options = Object.fromEntries(Object.keys(calibrateArgs).map((name) => [name, { type: 'string' as const }]));
+type TextArg = Exclude<keyof typeof calibrateArgs, 'no-search'>;
+
+function parse(rawArgs: readonly string[]): Partial<Record<TextArg, string> & { 'no-search': boolean }> {
+  const options = Object.fromEntries(Object.entries(calibrateArgs).map(([name, { type }]) => [name, { type }]));
   try {
     const { values } = parseArgs({ args: [...rawArgs], options, strict: true, allowPositionals: false });
     for (const [name, value] of Object.entries(values)) if (value === '') throw new Error(`--${name} is empty`);

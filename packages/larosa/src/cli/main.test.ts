@@ -39,12 +39,19 @@ async function run(...args: string[]) {
 describe('llmopt-larosa', () => {
   it('calibrates, prints the path, and finds the file again', async () => {
     const out = path.join(folder, 'tiny.safetensors');
-    const args = ['calibrate', '--model', model, '--text', path.join(folder, 'text.txt'), '--out', out];
+    const args = ['calibrate', '--model', model, '--text', path.join(folder, 'text.txt'), '--out', out, '--no-search'];
     const first = await run(...args, '--tokens', '300', '--samples', '32', '--window', '64');
     expect(first).toMatchObject({ code: 0, stdout: `${out}\n` });
     expect(first.stderr).toBe('Loading the model\nCollecting activations\nWeighing the sites\nWriting the file\n');
     const second = await run(...args, '--tokens=300', '--samples=32', '--window=64');
     expect(second).toMatchObject({ code: 0, stdout: `${out}\n`, stderr: 'Loading the model\nIt was there already.\n' });
+  });
+
+  it('says what its search was worth', async () => {
+    const args = ['--model', model, '--tokens', '260', '--samples', '32', '--window', '64', '--search-seconds', '2'];
+    const { code, stderr } = await run('calibrate', ...args, '--out', path.join(folder, 'searched.safetensors'));
+    expect(code).toBe(0);
+    expect(stderr).toMatch(/Looking for budgets\nWriting the file\n(At 0\.\d+ a KL divergence of [\d.]+, with .*\n)+$/);
   });
 
   it('shows its usage', async () => {
@@ -58,6 +65,8 @@ describe('llmopt-larosa', () => {
     [['calibrate', '--tokenz', '3'], 2, "Unknown option '--tokenz'"],
     [['calibrate', '--tokens', 'many'], 2, '--tokens must be a whole number'],
     [['calibrate', '--tokens'], 2, 'argument missing'],
+    [['calibrate', '--no-search', '--search-seconds', '9'], 2, 'are both given'],
+    [['calibrate', '--search-seconds', '0'], 2, 'seconds of the search is 0'],
     [['calibrate', '--text', '/nowhere/text'], 1, '/nowhere/text cannot be read'],
     [['calibrate', '--model', '/nowhere/model.gguf'], 1, '/nowhere/model.gguf'],
   ] as const)('says what is wrong with %j', async (args, code, message) => {

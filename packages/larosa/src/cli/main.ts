@@ -3,6 +3,7 @@ import { LlmoptError } from '@llmopt/core';
 import { renderUsage } from 'citty';
 import pc from 'picocolors';
 import { calibrate } from '../calibration/calibrate.ts';
+import type { SearchedBudgets } from '../search/searched.ts';
 import { calibrateCommand, calibrateOptions, larosaCommand } from './calibrateCommand.ts';
 import { createProgress, type Terminal } from './progress.ts';
 
@@ -46,9 +47,10 @@ async function runCalibrate(rawArgs: readonly string[], { stdout, stderr }: Stre
   const progress = createProgress(stderr);
   const { signal, release } = interruptSignal();
   try {
-    const { path, cached } = await calibrate({ ...options, signal, onProgress: progress.report });
+    const { path, calibration, cached } = await calibrate({ ...options, signal, onProgress: progress.report });
     progress.end();
     stderr.write(cached ? 'It was there already.\n' : '');
+    stderr.write(foundText(await calibration.searched()));
     stdout.write(`${path}\n`);
     return exitCodes.ok;
   } catch (error) {
@@ -59,6 +61,15 @@ async function runCalibrate(rawArgs: readonly string[], { stdout, stderr }: Stre
   } finally {
     release();
   }
+}
+
+/** What a search was worth: a line per sparsity that there was time for. */
+function foundText(searched: SearchedBudgets | undefined): string {
+  const lines = (searched?.sparsities ?? []).map((sparsity, i) => {
+    const [fixed, found] = searched!.divergences.subarray(2 * i, 2 * i + 2);
+    return `At ${sparsity} a KL divergence of ${found!.toPrecision(3)}, with the fixed coefficients ${fixed!.toPrecision(3)}.\n`;
+  });
+  return lines.filter((line) => !line.includes('NaN')).join('');
 }
 
 /** Aborts at the first SIGINT or SIGTERM; the second one ends the process in the system's way. */

@@ -9,6 +9,7 @@ const titles: Readonly<Record<CalibrationProgress['stage'], string>> = {
   text: 'Writing text',
   activations: 'Collecting activations',
   costs: 'Weighing the sites',
+  search: 'Looking for budgets',
   write: 'Writing the file',
 };
 

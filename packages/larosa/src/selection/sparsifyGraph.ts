@@ -1,5 +1,5 @@
 import { type CustomOp, type Graph, type LinearOp, LlmoptError, mapOps, type Param, withParams } from '@llmopt/core';
-import type { Site } from '../budget.ts';
+import type { Site } from '../budget/coefficients.ts';
 import { type LayerSite, layerSites } from '../sites.ts';
 import { columnNorms } from './columnNorms.ts';
 import { type Prefill, type Score, sparsifyDefinition } from './sparsify.ts';

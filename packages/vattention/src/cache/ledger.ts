@@ -23,17 +23,19 @@ export interface Ledger {
   committed(): number;
   /** Bytes without a token of a sequence, and not about to get one. */
   warm(): number;
-  /** Bytes that a free slot could have, if all that sequences were not promised were given back. */
-  available(): (slot: Slot) => number;
+  /**
+   * Free slots in which so many groups have room beside what sequences were promised, if all else were given back, with so many bytes to spare.
+   */
+  admitting(need: number, spareBytes: number): Slot[];
   /**
    * Gives every slot so many groups at least: all of them, or none.
    * @throws LLMOPT_KV_BUDGET when sequences have the memory, and what committing throws
    */
   grow(targets: Floors): void;
-  /** Commits one group ahead for one sequence, if somebody lacks one and memory is free. True when it did. */
+  /** Commits a group for the sequence that will need one first, if memory is free. True when it did. */
   growAhead(): boolean;
-  /** Gives back what is over the warm bytes, of so many slots at most. */
-  keepWarmBytes(mostSlots?: number): void;
+  /** Gives back what is over the warm bytes, in so many steps at most, of which each is for one slot. */
+  keepWarmBytes(mostTimes?: number): void;
   /** Gives memory back until at most so many bytes are committed that no sequence needs; returns how many it gave back. */
   trim(bytes: number): number;
   readonly counts: { grows: number; releases: number; failedReleases: number };
@@ -47,7 +49,9 @@ export function createLedger(options: LedgerOptions): Ledger {
   const sum = (bytes: (slot: Slot) => number) => slots.reduce((total, slot) => total + bytes(slot), 0);
   const committed = () => sum(({ mapped }) => bytesOf(mapped));
   const needed = (slot: Slot) => (slot.taken ? groupsFor(neededTokens(slot)) : 0);
-  const promised = (slot: Slot) => Math.max(needed(slot), slot.taken ? groupsFor(slot.promised) : 0);
+  // A sequence that was admitted gets its prompt and one token more: what another one is admitted to must not stop its next step.
+  const promised = (slot: Slot) =>
+    slot.taken ? groupsFor(Math.min(capacity, Math.max(neededTokens(slot), slot.promised) + 1)) : 0;
   const ahead = (slot: Slot) => Math.min(capacity, Math.max(neededTokens(slot), slot.promised) + eagerTokens);
   const wanted = (slot: Slot) => (slot.taken ? groupsFor(ahead(slot)) : 0);
   const over = ({ mapped }: Slot, floor: number) => Math.max(0, bytesOf(mapped) - bytesOf(floor));
@@ -74,16 +78,16 @@ export function createLedger(options: LedgerOptions): Ledger {
     return true;
   }
 
-  /** Gives back so many bytes, no more than it takes, of so many slots; returns how many it were. */
-  function giveBack(bytes: number, floorOf: (slot: Slot) => number, mostSlots = slots.length): number {
+  /** Gives back so many bytes, or somewhat more, in so many steps at most; returns how many it were. */
+  function giveBack(bytes: number, floorOf: (slot: Slot) => number, mostTimes = Number.POSITIVE_INFINITY): number {
     const order = oldestFirst();
     const refusing = new Set<Slot>();
     let left = bytes;
-    let touched = 0;
+    let times = 0;
     const from = (slot: Slot, floor: number) => {
-      if (left <= 0 || touched === mostSlots || refusing.has(slot) || slot.mapped <= floor) return;
+      if (left <= 0 || times === mostTimes || refusing.has(slot) || slot.mapped <= floor) return;
       const before = bytesOf(slot.mapped);
-      touched++;
+      times++;
       if (shrink(slot, Math.max(floor, groupsWithin(before - left)))) left -= before - bytesOf(slot.mapped);
       else refusing.add(slot);
     };
@@ -99,10 +103,12 @@ export function createLedger(options: LedgerOptions): Ledger {
     counts,
     committed,
     warm,
-    available() {
-      const free = budgetBytes - committed() - outstanding();
-      const reclaimable = canReclaim ? sum((slot) => over(slot, promised(slot))) : undefined;
-      return ({ mapped }) => free + (reclaimable ?? bytesOf(mapped));
+    admitting(need, spareBytes) {
+      const reclaimable = canReclaim ? sum((slot) => over(slot, promised(slot))) : 0;
+      const room = budgetBytes - committed() - outstanding() + reclaimable - spareBytes;
+      // What cannot be given back is of use in its own slot alone.
+      const extra = (slot: Slot) => bytesOf(need) - (canReclaim ? 0 : Math.min(bytesOf(need), bytesOf(slot.mapped)));
+      return slots.filter((slot) => !slot.taken && extra(slot) <= room);
     },
     grow(targets) {
       const growing = [...targets].filter(([slot, target]) => target > slot.mapped);
@@ -130,19 +136,16 @@ export function createLedger(options: LedgerOptions): Ledger {
     growAhead() {
       if (eagerTokens === 0) return false;
       const free = budgetBytes - committed() - outstanding();
-      const slot = slots.find(
-        (one) =>
-          one.taken &&
-          one.mapped < groupsFor(Math.min(capacity, neededTokens(one) + eagerTokens)) &&
-          bytesOf(one.mapped + 1) - bytesOf(one.mapped) <= free,
-      );
-      if (!slot) return false;
-      this.grow(new Map([[slot, slot.mapped + 1]]));
-      return true;
+      const lacking = slots
+        .filter((slot) => slot.taken && slot.mapped < groupsFor(Math.min(capacity, neededTokens(slot) + eagerTokens)))
+        .sort((a, b) => tokensIn(a.mapped) - neededTokens(a) - (tokensIn(b.mapped) - neededTokens(b)));
+      const slot = lacking.find(({ mapped }) => bytesOf(mapped + 1) - bytesOf(mapped) <= free);
+      if (slot) this.grow(new Map([[slot, slot.mapped + 1]]));
+      return slot !== undefined;
     },
-    keepWarmBytes(mostSlots) {
+    keepWarmBytes(mostTimes) {
       const excess = warm() - warmBytes;
-      if (isManaged && excess > 0) giveBack(excess, wanted, mostSlots);
+      if (isManaged && excess > 0) giveBack(excess, wanted, mostTimes);
     },
     trim(bytes) {
       const unneeded = sum((slot) => over(slot, needed(slot)));

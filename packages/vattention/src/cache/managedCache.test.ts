@@ -1,24 +1,14 @@
 import { type KvLayout, LlmoptError, type Sequence } from '@llmopt/core';
 import { describe, expect, it } from 'vitest';
+import { dice } from '../../test/dice.ts';
 import { fakeMemory, POISON, smallLayout } from '../../test/fakeMemory.ts';
 import { settingsOf, type VattentionOptions } from '../options.ts';
 import { groupsOf } from './groups.ts';
 import { createManagedCache, type SequenceState } from './managedCache.ts';
 
-/** Small integers below `below`, the same ones for a seed. */
-function dice(seed: number) {
-  let state = seed >>> 0;
-  return (below: number) => {
-    state = (state + 0x9e3779b9) >>> 0;
-    let mixed = Math.imul(state ^ (state >>> 16), 0x85ebca6b);
-    mixed = Math.imul(mixed ^ (mixed >>> 13), 0xc2b2ae35);
-    return ((mixed ^ (mixed >>> 16)) >>> 0) % below;
-  };
-}
-
 interface World {
   options: VattentionOptions;
-  memory: 'madvise' | 'none' | 'undefined';
+  memory: 'madvise' | 'recycle' | 'undefined';
   promptsDiffer?: boolean;
   failures?: boolean;
   seed: number;
@@ -50,8 +40,8 @@ const worlds: [string, World][] = [
     },
   ],
   [
-    'nothing given back',
-    { options: { groupBytes: 1, budgetBytes: full / 2 }, memory: 'none', failures: true, seed: 8 },
+    'nothing given back but all at once',
+    { options: { groupBytes: 1, budgetBytes: full / 2 }, memory: 'recycle', failures: true, seed: 8 },
   ],
   [
     'no managed memory',
@@ -76,7 +66,8 @@ function marker(before: number, token: number, isPrompt: boolean): number {
 describe('managed cache', () => {
   it.each(worlds)('keeps its books over 10,000 random operations: %s', (_, world) => {
     const counts = run(world, 10_000);
-    if (world.memory !== 'undefined' && world.failures) expect(counts.failures).toBeGreaterThan(world.memory === 'none' ? 0 : 20);
+    if (world.memory !== 'undefined' && world.failures)
+      expect(counts.failures).toBeGreaterThan(world.memory === 'recycle' ? 0 : 20);
     const prefixes = world.options.prefixReuse !== false && world.options.reclaim !== 'eager';
     if (prefixes) expect(counts.reuses).toBeGreaterThan(50);
     expect(counts.acquired).toBeGreaterThan(500);
@@ -84,10 +75,34 @@ describe('managed cache', () => {
   });
 });
 
+it('asks for a recycling when more is warm than may be, or than was to be trimmed to', () => {
+  const { memory } = fakeMemory(smallLayout, 'recycle');
+  const { kv, trim } = createManagedCache(
+    smallLayout,
+    { memory, modelKey: 'model', promptsDiffer: false },
+    settingsOf({ groupBytes: 1, warmBytes: 40 * 64, eagerTokens: 0 }),
+  );
+  const use = (length: number) => {
+    const slot = kv.acquire()!;
+    kv.reserve(new Map([[slot, length]]));
+    kv.commit(slot, length);
+    kv.release(slot);
+  };
+  use(30);
+  expect(kv.recycleDue?.()).toBe(false);
+  expect(trim(100)).toBe(0);
+  expect(kv.recycleDue?.()).toBe(true);
+  kv.recycled?.();
+  use(30);
+  expect(kv.recycleDue?.()).toBe(false);
+  use(60);
+  expect(kv.recycleDue?.()).toBe(true);
+});
+
 function run({ options, memory: kind, promptsDiffer = false, failures = false, seed }: World, operations: number) {
   const layout: KvLayout = smallLayout;
   const settings = settingsOf(options);
-  const fake = fakeMemory(layout, kind === 'none' ? 'none' : 'madvise');
+  const fake = fakeMemory(layout, kind === 'recycle' ? 'recycle' : 'madvise');
   const memory = kind === 'undefined' ? undefined : fake.memory;
   const groups = groupsOf(layout, memory, settings.groupBytes);
   const cache = createManagedCache(layout, { memory, modelKey: 'model', promptsDiffer }, settings);
@@ -95,6 +110,7 @@ function run({ options, memory: kind, promptsDiffer = false, failures = false, s
   const next = dice(seed);
   const live = new Map<number, { sequence: Sequence & { tokens: number[] }; direct: boolean }>();
   const saved: SequenceState[] = [];
+  const ended: (Sequence & { tokens: number[] })[] = [];
   const counts = { acquired: 0, refused: 0, failures: 0, reuses: 0 };
   let failNow = false;
   fake.fails.commit = () => failNow && next(6) === 0;
@@ -107,8 +123,11 @@ function run({ options, memory: kind, promptsDiffer = false, failures = false, s
     Array.from({ length: layout.capacity }, () => family * 10 + next(3)),
   );
   function newSequence(): Sequence & { tokens: number[] } {
-    const shared = families[next(4)]!.slice(0, next(60));
-    const tokens = [...shared, ...Array.from({ length: 1 + next(24) }, () => next(5))];
+    const earlier = ended[next(6)];
+    // One that lost its slot comes back as it is; the next turn of a chat begins with all of the one before.
+    if (earlier && next(6) === 0) return { ...earlier, tokens: [...earlier.tokens] };
+    const shared = earlier && next(3) === 0 ? earlier.tokens : families[next(4)]!.slice(0, next(60));
+    const tokens = [...shared, ...Array.from({ length: 1 + next(24) }, () => next(5))].slice(0, layout.capacity);
     return { id: id++, tokens, promptLength: tokens.length };
   }
   function markers(tokens: readonly number[], promptLength: number, length: number): number[] {
@@ -187,15 +206,20 @@ function run({ options, memory: kind, promptsDiffer = false, failures = false, s
       expect(after.reuses - before.reuses).toBe(length > 0 ? 1 : 0);
       expect(after.reusedTokens - before.reusedTokens).toBe(length);
       counts.reuses = after.reuses;
-      // What was admitted has room.
+      // What was admitted has room, beside the next token of everybody else.
+      const lengths = [...live.keys()].map(
+        (one) => [one, Math.min(layout.capacity, kv.length(one) + 1)] as [number, number],
+      );
       if (!direct && next(2) === 0) {
-        const went = advance(new Map([[slot, sequence.tokens.length]]));
+        const went = advance(new Map([...lengths, [slot, sequence.tokens.length]]));
         if (fake.calls.failures === failuresBefore) expect(went).toBe(true);
       }
     },
     function release() {
       const slot = anySlot();
       kv.release(slot);
+      const one = live.get(slot);
+      if (one) ended[next(6)] = one.sequence;
       live.delete(slot);
       kv.release(slot);
     },
@@ -246,6 +270,15 @@ function run({ options, memory: kind, promptsDiffer = false, failures = false, s
         expect(after.committedBytes).toBeGreaterThanOrEqual(needed);
       }
     },
+    function recycle() {
+      if (kind !== 'recycle' || live.size > 0) return;
+      cache.trim(0);
+      expect(kv.recycleDue?.()).toBe(cache.stats().committedBytes > 0);
+      kv.recycled!();
+      fake.recycle();
+      expect(cache.stats().committedBytes).toBe(0);
+      expect(kv.recycleDue?.()).toBe(false);
+    },
     function save() {
       if (!memory) return;
       const { tokens } = live.size > 0 && next(2) === 0 ? live.get(pick())!.sequence : newSequence();
@@ -270,7 +303,7 @@ function run({ options, memory: kind, promptsDiffer = false, failures = false, s
       if (fake.calls.failures === failuresBefore) expect(cache.read(state.tokens)?.tokens).toEqual(state.tokens);
     },
   ];
-  const weights = [4, 3, 12, 1, 2, 6, 1, 1, 1];
+  const weights = [4, 3, 12, 1, 2, 6, 1, 1, 1, 1];
   const deck = acts.flatMap((act, at) => Array<() => void>(weights[at]!).fill(act));
 
   for (let operation = 0; operation < operations; operation++) {

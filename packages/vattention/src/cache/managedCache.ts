@@ -57,7 +57,7 @@ export interface ManagedCache {
   read(tokens: readonly number[]): SequenceState | undefined;
   /** Bytes of keys and values of so many tokens. @throws LLMOPT_KV_FILE without a memory */
   sequenceBytes(tokens: number): number;
-  /** Puts a sequence into a free slot, for the next one that begins like it. @throws LLMOPT_SLOTS_EXHAUSTED, LLMOPT_KV_BUDGET, LLMOPT_KV_FULL */
+  /** Puts a sequence into a free slot, unless a slot holds it, for the next one that begins like it. @throws LLMOPT_SLOTS_EXHAUSTED, LLMOPT_KV_BUDGET, LLMOPT_KV_FULL */
   write(state: SequenceState): void;
 }
 
@@ -84,6 +84,8 @@ export function createManagedCache(layout: KvLayout, context: KvContext, setting
   const perToken = bytesPerToken(layout);
   const counts = { reuses: 0, reusedTokens: 0, copies: 0, trims: 0 };
   let clock = 0;
+  /** Until memory is recycled: the warm bytes, or what was to be trimmed to. */
+  let mostWarmBytes = warmBytes;
 
   const growsFreely = (slot: Slot, need: number) =>
     bytesOf(need) - bytesOf(slot.mapped) <= budgetBytes - ledger.committed();
@@ -111,12 +113,8 @@ export function createManagedCache(layout: KvLayout, context: KvContext, setting
     }
   }
 
-  /** Free slots in which so many groups have room. */
-  function admitting(need: number): Slot[] {
-    const kept = slots.some(({ taken }) => taken) ? watermark * budgetBytes : 0;
-    const available = ledger.available();
-    return slots.filter((slot) => !slot.taken && bytesOf(need) <= available(slot) - kept);
-  }
+  const admitting = (need: number) =>
+    ledger.admitting(need, slots.some(({ taken }) => taken) ? watermark * budgetBytes : 0);
 
   const kv: KvCache = {
     layout,
@@ -127,7 +125,12 @@ export function createManagedCache(layout: KvLayout, context: KvContext, setting
       const free = admitting(need);
       if (free.length === 0) {
         if (bytesOf(need) > budgetBytes || slots.every(({ taken }) => !taken))
-          throw neverFits(tokens, bytesOf(need), budgetBytes);
+          throw neverFits(
+            tokens,
+            bytesOf(need),
+            budgetBytes,
+            'Use a shorter prompt, or raise budgetBytes of vattention.',
+          );
         return undefined;
       }
       for (const slot of slots) note(slot);
@@ -183,11 +186,20 @@ export function createManagedCache(layout: KvLayout, context: KvContext, setting
       trie.truncate(id, length);
       ledger.keepWarmBytes();
     },
+    recycled() {
+      for (const slot of slots) {
+        trie.truncate(slot.id, 0);
+        slot.mapped = 0;
+      }
+      mostWarmBytes = warmBytes;
+    },
+    recycleDue: () => memory?.giveBack === 'recycle' && ledger.committed() > mostWarmBytes,
     bytes: () => ({ reserved: reservedBytes, committed: ledger.committed(), live: liveBytes() }),
     idle() {
       try {
         if (ledger.growAhead()) return true;
       } catch {
+        // The step that needs it will try again, and say why it failed.
         return false;
       }
       const before = ledger.warm();
@@ -208,6 +220,7 @@ export function createManagedCache(layout: KvLayout, context: KvContext, setting
     kv,
     trim(bytes) {
       counts.trims++;
+      mostWarmBytes = Math.min(mostWarmBytes, bytes);
       return ledger.trim(bytes);
     },
     stats: () => ({
@@ -233,8 +246,16 @@ export function createManagedCache(layout: KvLayout, context: KvContext, setting
       const to = readable();
       checkCapacity(layout, new Map([[0, tokens.length]]));
       const need = groupsFor(tokens.length);
-      const warmest = to.giveBack === 'none' ? budgetBytes : warmBytes;
-      if (bytesOf(need) > warmest) throw neverFits(tokens.length, bytesOf(need), warmest);
+      for (const slot of slots) note(slot);
+      const [held] = trie.matches(tokens);
+      const isHeld = held?.common === tokens.length && slots[held.slot]!.promptLength === promptLength;
+      if (isHeld) {
+        slots[held.slot]!.usedAt = ++clock;
+        return;
+      }
+      const warmest = to.giveBack === 'madvise' ? warmBytes : budgetBytes;
+      if (bytesOf(need) > warmest)
+        throw neverFits(tokens.length, bytesOf(need), warmest, 'Raise warmBytes of vattention, with deferred reclaim.');
       const free = admitting(need);
       if (free.length === 0) {
         throw new LlmoptError('LLMOPT_SLOTS_EXHAUSTED', 'There is no free slot with room for the sequence.', {
@@ -261,10 +282,10 @@ export function createManagedCache(layout: KvLayout, context: KvContext, setting
   };
 }
 
-const neverFits = (tokens: number, bytes: number, most: number) =>
+const neverFits = (tokens: number, bytes: number, most: number, hint: string) =>
   new LlmoptError('LLMOPT_KV_BUDGET', `${tokens} tokens take ${bytes} bytes; there will never be more than ${most}.`, {
     where: { tokens, bytes, most },
-    hint: 'Use a shorter prompt, or give vattention more bytes.',
+    hint,
   });
 
 const notTaken = (slot: number) =>

@@ -18,6 +18,9 @@ const WIDE = ['experimental-wasm-revectorize'];
 // Compile everything at once and for good, so that no flag need outlive the compilation. Inlining would ask for what earlier runs saw.
 const EAGER = ['no-liftoff', 'no-wasm-lazy-compilation', 'no-wasm-inlining'];
 
+// Of equal bytes V8 hands out what it compiled before, whatever the flags were then: an empty custom section makes them differ.
+const WIDE_MARK = Buffer.from('\0\x05\x04wide', 'latin1');
+
 const compiledModules = new Map<string, WebAssembly.Module>();
 
 /** Compiles the kernels of core or of a plugin, once per process. @throws LLMOPT_PLAN when they are for another version of the ABI */
@@ -33,7 +36,7 @@ export function compileModule(module: WasmModule | 'core', vectorBits: VectorBit
   const key = `${vectorBits} ${base64}`;
   const known = compiledModules.get(key);
   if (known) return known;
-  const bytes = Buffer.from(base64, 'base64');
+  const bytes = Buffer.concat([Buffer.from(base64, 'base64'), vectorBits === 256 ? WIDE_MARK : Buffer.of()]);
   const compiled = withFlags(vectorBits === 256 ? [...EAGER, ...WIDE] : [], () => new WebAssembly.Module(bytes));
   compiledModules.set(key, compiled);
   return compiled;

@@ -2,7 +2,13 @@ import type { Graph } from '../../../graph/graph.ts';
 import type { LinearOp } from '../../../ops/op.ts';
 import { float32Bits, type WasmCall, type WasmLayout } from '../abi.ts';
 import type { LinearGroup } from '../packing/groups.ts';
-import { channelFloat32Layout, headInt8Layout, recordInt8Layout, tileInt8Layout } from '../packing/layouts.ts';
+import {
+  channelFloat32Layout,
+  headInt8Layout,
+  recordInt8Layout,
+  tileInt8Layout,
+  tileInt16Layout,
+} from '../packing/layouts.ts';
 import type { Precision } from '../packing/sections.ts';
 
 const INT16_LARGEST = 32_767;
@@ -17,9 +23,8 @@ export function activationCap(inputs: number): number {
 
 /** Linears that share their input; `weight` is the address of their packed block. */
 export function lowerGroup(group: LinearGroup, layout: WasmLayout, precision: Precision, weight: number): WasmCall[] {
-  return precision === 'int8' && !group.precise
-    ? groupInt8(group, layout, weight)
-    : groupFloat32(group, layout, weight);
+  if (precision === 'float32') return groupFloat32(group, layout, weight);
+  return group.precise ? groupInt16(group, layout, weight) : groupInt8(group, layout, weight);
 }
 
 function groupInt8(group: LinearGroup, layout: WasmLayout, weight: number): WasmCall[] {
@@ -91,6 +96,25 @@ function recordsRows({ ops, inputs, outputs }: LinearGroup, layout: WasmLayout, 
   return [
     activations.call,
     { kernel: 'recordsInt8Rows', split: true, args: [...words, packed.recordBytes, tiles, tileBytes] },
+  ];
+}
+
+function groupInt16({ ops, inputs, outputs }: LinearGroup, layout: WasmLayout, weight: number): WasmCall[] {
+  const first = ops[0]!;
+  const output = layout.value(first.outputs.output);
+  const packed = tileInt16Layout(outputs, inputs);
+  const input = maskCall(first, layout);
+  return [
+    ...input.calls,
+    {
+      kernel: 'linearInt16',
+      split: true,
+      args: [
+        ...[layout.rows(first.inputs.input), input.pointer, input.stride, weight, inputs, packed.tiles],
+        ...[weight + packed.rowScales, hasBias(ops) ? weight + packed.bias : 0, output.pointer, output.stride],
+        ...layout.counters(),
+      ],
+    },
   ];
 }
 
@@ -204,7 +228,7 @@ function quantizeRecordsCall(
   return { call, quantized, offsets, count, scale };
 }
 
-/** The input of a float32 linear: itself, or a copy whose dead channels are 0. */
+/** The input of a linear with float32 activations: itself, or a copy whose dead channels are 0. */
 function maskCall(op: LinearOp, layout: WasmLayout): { calls: WasmCall[]; pointer: number; stride: number } {
   const input = layout.value(op.inputs.input);
   if (op.inputs.channels === undefined) return { calls: [], pointer: input.pointer, stride: input.stride };

@@ -9,7 +9,7 @@ export interface LinearGroup {
   readonly outputs: number;
   /** How its int8 weights lie. */
   readonly int8: Int8Layout;
-  /** Its weights stay float32. */
+  /** Its weights are int16 where others are int8. */
   readonly precise: boolean;
 }
 

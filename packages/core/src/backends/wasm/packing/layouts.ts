@@ -35,6 +35,14 @@ export function channelFloat32Layout(outputs: number, inputs: number) {
   return { recordBytes, columns, bias: recordBytes * inputs, byteLength: recordBytes * inputs + recordBytes };
 }
 
+/** int16 in tiles of 32 outputs: `[outputs / 32, inputs, 32]`, then a scale per output and the bias. */
+export function tileInt16Layout(outputs: number, inputs: number) {
+  const tiles = Math.ceil(outputs / TILE_OUTPUTS);
+  const rowScales = tiles * inputs * LINE_BYTES;
+  const bias = rowScales + tiles * TILE_OUTPUTS * 4;
+  return { tiles, rowScales, bias, byteLength: bias + tiles * TILE_OUTPUTS * 4 };
+}
+
 const HEAD_TILE_OUTPUTS = 16;
 const GROUP_INPUTS = 32;
 
@@ -78,5 +86,23 @@ export function packChannelFloat32(
   const out = new Float32Array(target.buffer, target.byteOffset, columns * inputs);
   for (let row = 0; row < rows.length / inputs; row++) {
     for (let i = 0; i < inputs; i++) out[i * columns + first + row] = rows[row * inputs + i]!;
+  }
+}
+
+const INT16_LARGEST = 32_767;
+
+/** Writes rows of float32 weights, from row `first` of `outputs` on, as int16 in tiles: the largest number of a row becomes 32767. */
+export function packTilesInt16(rows: Float32Array, first: number, outputs: number, inputs: number, target: Uint8Array) {
+  const { tiles, rowScales } = tileInt16Layout(outputs, inputs);
+  const packed = new Int16Array(target.buffer, target.byteOffset, tiles * inputs * TILE_OUTPUTS);
+  const scales = new Float32Array(target.buffer, target.byteOffset + rowScales, outputs);
+  for (let row = 0; row < rows.length / inputs; row++) {
+    const out = first + row;
+    let largest = 0;
+    for (let i = 0; i < inputs; i++) largest = Math.max(largest, Math.abs(rows[row * inputs + i]!));
+    scales[out] = largest / INT16_LARGEST;
+    const factor = largest > 0 ? INT16_LARGEST / largest : 0;
+    const tile = Math.floor(out / TILE_OUTPUTS) * inputs * TILE_OUTPUTS + (out % TILE_OUTPUTS);
+    for (let i = 0; i < inputs; i++) packed[tile + i * TILE_OUTPUTS] = Math.round(rows[row * inputs + i]! * factor);
   }
 }

@@ -6,8 +6,10 @@ import {
   headRoom,
   int8Room,
   packChannelFloat32,
+  packTilesInt16,
   recordInt8Layout,
   tileInt8Layout,
+  tileInt16Layout,
 } from './layouts.ts';
 import type { Packer } from './packer.ts';
 
@@ -51,7 +53,7 @@ export function groupSection(group: LinearGroup, graph: Graph, precision: Precis
   const biases = group.ops.map((op) => (op.params.bias ? graph.params.get(op.params.bias)! : undefined));
   const { inputs, outputs } = group;
   const records = group.int8 === 'records';
-  const layout = group.precise ? 'float32' : records ? 'records' : 'tiles';
+  const layout = layoutName(group, precision);
   const key = `${layout} ${weights.map((param, i) => `${param.key}${biases[i] ? `+${biases[i].key}` : ''}`).join('|')}`;
 
   /** Calls for parts of the rows of all linears, and puts their biases one behind the other. */
@@ -66,12 +68,14 @@ export function groupSection(group: LinearGroup, graph: Graph, precision: Precis
     return bias;
   }
 
-  if (precision === 'float32' || group.precise) {
-    const { byteLength, bias: biasAt } = channelFloat32Layout(outputs, inputs);
+  if (layout === 'float32' || layout === 'int16') {
+    const plain = layout === 'int16' ? tileInt16Layout : channelFloat32Layout;
+    const pack = layout === 'int16' ? packTilesInt16 : packChannelFloat32;
+    const { byteLength, bias: biasAt } = plain(outputs, inputs);
     return {
       ...{ key, byteLength, weights: 0, roomBytes: 0 },
       async fill(target) {
-        const bias = await read((rows, first) => packChannelFloat32(rows, first, outputs, inputs, target));
+        const bias = await read((rows, first) => pack(rows, first, outputs, inputs, target));
         new Float32Array(target.buffer, target.byteOffset + biasAt, outputs).set(bias);
       },
     };
@@ -85,6 +89,11 @@ export function groupSection(group: LinearGroup, graph: Graph, precision: Precis
       await packer!.packInt8(outputs, inputs, records, bias, target);
     },
   };
+}
+
+function layoutName({ precise, int8 }: LinearGroup, precision: Precision) {
+  if (precision === 'float32') return 'float32';
+  return precise ? 'int16' : int8;
 }
 
 /** A matrix whose rows are looked up or are too many for records: the embedding and the head. */

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { checkBudget, defaultCoefficients, keptChannels } from './budget.ts';
+import { checkBudget, defaultCoefficients, keptChannels } from './coefficients.ts';
 
 describe('keptChannels', () => {
   it.each([
