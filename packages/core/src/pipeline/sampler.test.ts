@@ -66,6 +66,18 @@ describe('sampling', () => {
     expect(draw(3)).not.toEqual(draw(4));
   });
 
+  it('draws from the k most likely, the first of equals, whatever the logits', () => {
+    fc.assert(
+      fc.property(logitsOf, fc.integer({ min: 1, max: 70 }), fc.integer(), (logits, topK, seed) => {
+        const sorted = [...logits.keys()].sort((a, b) => logits[b]! - logits[a]! || a - b).slice(0, topK);
+        const sampler = createSampler({ temperature: 1e4, topK, seed });
+        // So hot that all are as likely: 20 draws for each miss one of the k with a probability of 70 · e^-20.
+        const drawn = Array.from({ length: 20 * sorted.length }, () => sampler.sample(logits.slice(), []));
+        expect(new Set(drawn)).toEqual(new Set(sorted));
+      }),
+    );
+  });
+
   it('top-k 1 and a tiny top-p are greedy, whatever the logits', () => {
     fc.assert(
       fc.property(logitsOf, fc.integer(), (logits, seed) => {

@@ -7,21 +7,34 @@ export interface Sampler {
   sample(logits: Float32Array, tokens: readonly number[]): number;
 }
 
+/** Tokens that can be drawn, in the order in which they are, with e^((logit - largest) / temperature). Only the first `count` mean something. */
+interface Candidates {
+  ids: Int32Array;
+  weights: Float64Array;
+  count: number;
+}
+
 /** Repetition penalty, temperature, top-k, top-p and min-p, in this order; temperature 0 takes the most likely token. */
 export function createSampler(options: SamplingOptions): Sampler {
   const { temperature = 0, topK = 0, topP = 1, minP = 0, repetitionPenalty = 1, seed = 0 } = options;
   const random = seededRandom(seed);
-  let probabilities = new Float64Array(0);
+  const candidates: Candidates = { ids: new Int32Array(0), weights: new Float64Array(0), count: 0 };
   return {
     sample(logits, tokens) {
       if (repetitionPenalty !== 1) penalize(logits, tokens, repetitionPenalty);
       if (temperature === 0) return largestIndex(logits);
-      if (probabilities.length !== logits.length) probabilities = new Float64Array(logits.length);
-      softmax(logits, temperature, probabilities);
-      let candidates = likelyIndices(probabilities, minP);
-      if (topK > 0 && topK < candidates.length) candidates = descending(candidates, probabilities).slice(0, topK);
-      if (topP < 1) candidates = nucleus(candidates, probabilities, topP);
-      return draw(candidates, probabilities, random());
+      if (candidates.ids.length !== logits.length) {
+        candidates.ids = new Int32Array(logits.length);
+        candidates.weights = new Float64Array(logits.length);
+      }
+      const largest = logits[largestIndex(logits)]!;
+      // p >= minP · the largest p, of logits.
+      const least = minP > 0 ? largest + temperature * Math.log(minP) : -Infinity;
+      if (topK > 0 && topK < logits.length) takeLargest(candidates, logits, least, topK);
+      else takeAll(candidates, logits, least);
+      weigh(candidates, logits, largest, temperature);
+      if (topP < 1) keepNucleus(candidates, topP);
+      return draw(candidates, random());
     },
   };
 }
@@ -64,52 +77,75 @@ function penalize(logits: Float32Array, tokens: readonly number[], penalty: numb
   }
 }
 
-function softmax(logits: Float32Array, temperature: number, target: Float64Array): void {
-  const largest = logits[largestIndex(logits)]!;
-  let sum = 0;
-  for (let i = 0; i < logits.length; i++) {
-    target[i] = Math.exp((logits[i]! - largest) / temperature);
-    sum += target[i]!;
+function takeAll(candidates: Candidates, logits: Float32Array, least: number): void {
+  const { ids } = candidates;
+  let count = 0;
+  for (let id = 0; id < logits.length; id++) if (logits[id]! >= least) ids[count++] = id;
+  candidates.count = count;
+}
+
+/** The `most` largest, in descending order, the first of equals first. A vocabulary is not sorted: nearly all of it is passed over. */
+function takeLargest(candidates: Candidates, logits: Float32Array, least: number, most: number): void {
+  const { ids } = candidates;
+  let count = 0;
+  let floor = -Infinity;
+  for (let id = 0; id < logits.length; id++) {
+    const logit = logits[id]!;
+    if (logit < least || (count === most && logit <= floor)) continue;
+    let low = 0;
+    for (let high = count; low < high; ) {
+      const middle = (low + high) >> 1;
+      if (logits[ids[middle]!]! >= logit) low = middle + 1;
+      else high = middle;
+    }
+    count = Math.min(count + 1, most);
+    ids.copyWithin(low + 1, low, count - 1);
+    ids[low] = id;
+    floor = logits[ids[count - 1]!]!;
   }
-  for (let i = 0; i < logits.length; i++) target[i]! /= sum;
+  candidates.count = count;
 }
 
-function likelyIndices(probabilities: Float64Array, minP: number): number[] {
-  let largest = 0;
-  for (const p of probabilities) largest = Math.max(largest, p);
-  const indices: number[] = [];
-  for (let i = 0; i < probabilities.length; i++) if (probabilities[i]! >= minP * largest) indices.push(i);
-  return indices;
+function weigh({ ids, weights, count }: Candidates, logits: Float32Array, largest: number, temperature: number): void {
+  for (let i = 0; i < count; i++) weights[i] = Math.exp((logits[ids[i]!]! - largest) / temperature);
 }
-
-const descending = (indices: number[], probabilities: Float64Array) =>
-  indices.sort((a, b) => probabilities[b]! - probabilities[a]! || a - b);
 
 // Sorting a whole vocabulary is slow: the likely few nearly always hold the nucleus, and where they do not, all are sorted.
-function nucleus(candidates: number[], probabilities: Float64Array, topP: number): number[] {
-  const total = candidates.reduce((sum, i) => sum + probabilities[i]!, 0);
-  let largest = 0;
-  for (const i of candidates) largest = Math.max(largest, probabilities[i]!);
-  for (const floor of [largest * 1e-3, 0]) {
-    const sorted = descending(
-      candidates.filter((i) => probabilities[i]! >= floor),
-      probabilities,
-    );
+function keepNucleus(candidates: Candidates, topP: number): void {
+  const { ids, weights, count } = candidates;
+  const wanted = topP * sumOf(candidates);
+  // The largest weight is 1.
+  for (const floor of [1e-3, 0]) {
+    const sorted: { id: number; weight: number }[] = [];
+    for (let i = 0; i < count; i++) if (weights[i]! >= floor) sorted.push({ id: ids[i]!, weight: weights[i]! });
+    sorted.sort((a, b) => b.weight - a.weight || a.id - b.id);
     let sum = 0;
-    const end = sorted.findIndex((i) => {
-      sum += probabilities[i]!;
-      return sum >= topP * total;
+    const end = sorted.findIndex(({ weight }) => {
+      sum += weight;
+      return sum >= wanted;
     });
-    if (end >= 0) return sorted.slice(0, end + 1);
+    if (end < 0) continue;
+    for (let i = 0; i <= end; i++) {
+      ids[i] = sorted[i]!.id;
+      weights[i] = sorted[i]!.weight;
+    }
+    candidates.count = end + 1;
+    return;
   }
-  return candidates;
 }
 
-function draw(candidates: readonly number[], probabilities: Float64Array, uniform: number): number {
-  let rest = uniform * candidates.reduce((sum, i) => sum + probabilities[i]!, 0);
-  for (const i of candidates) {
-    rest -= probabilities[i]!;
-    if (rest < 0) return i;
+function sumOf({ weights, count }: Candidates): number {
+  let sum = 0;
+  for (let i = 0; i < count; i++) sum += weights[i]!;
+  return sum;
+}
+
+function draw(candidates: Candidates, uniform: number): number {
+  const { ids, weights, count } = candidates;
+  let rest = uniform * sumOf(candidates);
+  for (let i = 0; i < count; i++) {
+    rest -= weights[i]!;
+    if (rest < 0) return ids[i]!;
   }
-  return candidates[candidates.length - 1]!;
+  return ids[count - 1]!;
 }
