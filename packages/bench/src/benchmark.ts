@@ -40,7 +40,8 @@ function backendSpec({ backend, threads, precision }: Settings): BackendSpec {
 function armSpecs(backend: BackendSpec, settings: Settings, model: string): [ArmSpec, ArmSpec] {
   const { larosaSparsity, larosa, vattention } = settings;
   const plugins: PluginSpec[] = [{ name: 'larosa', options: { ...larosa, sparsity: larosaSparsity } }];
-  if (vattention) plugins.push({ name: 'vattention', options: vattention });
+  // Every run has the same prompts: a run that goes on from the one before would read none of them.
+  if (vattention) plugins.push({ name: 'vattention', options: { prefixReuse: false, ...vattention } });
   return [
     { name: 'baseline', model, backend, plugins: [] },
     { name: 'optimized', model, backend, plugins },

@@ -12,7 +12,7 @@ export interface BenchmarkOptions {
   larosaSparsity?: number;
   /** What else the optimised arm's larosa is told. Default: nothing. */
   larosa?: LarosaChoice;
-  /** What the optimised arm's vattention is told; `{}` for its defaults. Default: no vattention. */
+  /** What the optimised arm's vattention is told; `{}` for its defaults, but that prefixes are not used again. Default: no vattention. */
   vattention?: PluginChoice | undefined;
   /** Texts to continue. Default: four built-in ones. */
   prompts?: readonly string[];
