@@ -4,7 +4,7 @@ import type { BenchmarkResult } from '@llmopt/schema';
 import { loadArm } from './arms/load.ts';
 import { type ArmProcess, startArm } from './arms/parent.ts';
 import type { LoadReport } from './arms/protocol.ts';
-import type { ArmSpec, BackendSpec } from './arms/spec.ts';
+import type { ArmSpec, BackendSpec, PluginSpec } from './arms/spec.ts';
 import { tryBackend } from './backends/probe.ts';
 import { measureBandwidth } from './bandwidth.ts';
 import { type BenchmarkOptions, readText, resolveOptions, type Settings } from './options.ts';
@@ -37,11 +37,14 @@ function backendSpec({ backend, threads, precision }: Settings): BackendSpec {
   }
 }
 
-function armSpecs(backend: BackendSpec, { larosaSparsity, larosa }: Settings, model: string): [ArmSpec, ArmSpec] {
-  const options = { ...larosa, sparsity: larosaSparsity };
+function armSpecs(backend: BackendSpec, settings: Settings, model: string): [ArmSpec, ArmSpec] {
+  const { larosaSparsity, larosa, vattention } = settings;
+  const plugins: PluginSpec[] = [{ name: 'larosa', options: { ...larosa, sparsity: larosaSparsity } }];
+  // Every run has the same prompts: a run that goes on from the one before would read none of them.
+  if (vattention) plugins.push({ name: 'vattention', options: { prefixReuse: false, ...vattention } });
   return [
     { name: 'baseline', model, backend, plugins: [] },
-    { name: 'optimized', model, backend, plugins: [{ name: 'larosa', options }] },
+    { name: 'optimized', model, backend, plugins },
   ];
 }
 

@@ -1,13 +1,16 @@
-import { LlmoptError } from '@llmopt/core';
 import { type ArgsDef, type CommandDef, defineCommand } from 'citty';
 import type { BackendsOptions } from './backends/options.ts';
-import { numberFlag, numberListFlag, type ParsedFlags, textFlag } from './flags.ts';
+import { modelArg, precisionArg, threadsArg, vattentionArg } from './commonArgs.ts';
+import { listFlag, numberFlag, numberListFlag, type ParsedFlags, textFlag, textOrOff } from './flags.ts';
 import type { KernelsOptions } from './kernels/options.ts';
 import { shapes } from './kernels/shapes.ts';
 import { larosaArgs, larosaChoice, larosaChoices, parseMethods } from './larosaFlags.ts';
 import { type BenchmarkOptions, readPrompts } from './options.ts';
+import { pagedCommand } from './paged/command.ts';
 import { peerNames } from './peers/names.ts';
+import { serveCommand } from './serve/command.ts';
 import type { SweepOptions } from './sweep/options.ts';
+import { vattentionChoice } from './vattentionFlag.ts';
 
 /** Arguments of all that times prompts, with the defaults that they say. */
 const runArgs = ({ maxNewTokens, runs, threads }: { maxNewTokens: number; runs: number; threads: string }) =>
@@ -55,13 +58,13 @@ export const diffCommand: CommandDef = defineCommand({
 
 /** Arguments of `llmopt-bench kernels`. */
 export const kernelsArgs = {
-  model: { type: 'string', valueHint: 'NAME|PATH', description: 'Model to measure (smollm2-135m)' },
+  ...modelArg,
   shape: {
     type: 'string',
     valueHint: Object.keys(shapes).join('|'),
     description: 'A model with random weights of this shape instead',
   },
-  threads: { type: 'string', valueHint: 'N', description: 'Threads (all cores)' },
+  ...threadsArg,
   rows: { type: 'string', valueHint: 'N,N', description: 'Streams that decode at once (1,2,3,8)' },
   prompt: { type: 'string', valueHint: 'N', description: 'Tokens in the cache while decoding (128)' },
   larosa: {
@@ -134,7 +137,7 @@ export async function backendsOptions({ values }: ParsedFlags): Promise<Backends
 
 /** Arguments of `llmopt-bench sweep`. */
 export const sweepArgs = {
-  model: { type: 'string', valueHint: 'NAME|PATH', description: 'Model to measure (smollm2-135m)' },
+  ...modelArg,
   'larosa-sparsity': { type: 'string', valueHint: 'SHARE,SHARE', description: 'Sparsities (0,0.25,0.4,0.5,0.6)' },
   'equal-bytes': {
     type: 'string',
@@ -150,7 +153,7 @@ export const sweepArgs = {
   text: { type: 'string', valueHint: 'FILE', description: 'Text to measure quality on (a built-in one)' },
   'quality-tokens': { type: 'string', valueHint: 'N', description: 'Positions of it to compare at (20000)' },
   ...runArgs({ maxNewTokens: 64, runs: 3, threads: 'Threads (all cores)' }),
-  precision: { type: 'string', valueHint: 'int8|float32', description: 'Weights (int8)' },
+  ...precisionArg,
   peer: {
     type: 'string',
     valueHint: 'node-llama-cpp',
@@ -183,7 +186,7 @@ export async function sweepOptions({ values }: ParsedFlags): Promise<SweepOption
     qualityTokens: numberFlag(values, 'quality-tokens'),
     ...(await runOptions(values)),
     precision: textFlag(values, 'precision') as SweepOptions['precision'],
-    peers: peersFlag(values),
+    peers: listFlag(values, 'peer') as BenchmarkOptions['peers'],
     output: textFlag(values, 'output'),
     plots: textOrOff(values, 'plots'),
   };
@@ -198,6 +201,7 @@ export const benchArgs = {
     description: 'Share of inputs the optimised arm drops (0.4)',
   },
   ...larosaArgs,
+  ...vattentionArg,
   ...runArgs({ maxNewTokens: 128, runs: 5, threads: 'Threads per arm, on wasm and onnx (all cores)' }),
   backend: { type: 'string', valueHint: 'wasm|reference|gpu|onnx', description: 'What computes (wasm)' },
   precision: { type: 'string', valueHint: 'int8|float32', description: 'Weights of the wasm backend (int8)' },
@@ -228,24 +232,15 @@ export const benchCommand: CommandDef = defineCommand({
     description: 'Run a model as it is and optimised, side by side, and tell what it gains and costs.',
   },
   args: benchArgs as ArgsDef,
-  subCommands: { backends: backendsCommand, diff: diffCommand, kernels: kernelsCommand, sweep: sweepCommand },
+  subCommands: {
+    backends: backendsCommand,
+    diff: diffCommand,
+    kernels: kernelsCommand,
+    paged: pagedCommand,
+    serve: serveCommand,
+    sweep: sweepCommand,
+  },
 });
-
-/** What `--name` says, or `false` for `--no-name`. @throws LLMOPT_OPTION_INVALID if both are there */
-function textOrOff(values: ParsedFlags['values'], name: string): string | false | undefined {
-  const text = textFlag(values, name);
-  if (values[`no-${name}`] !== true) return text;
-  if (text === undefined) return false;
-  throw new LlmoptError('LLMOPT_OPTION_INVALID', `--${name} and --no-${name} contradict each other.`, {
-    hint: 'Give one of the two.',
-  });
-}
-
-/** Engines by name, which are checked with the other options. */
-const peersFlag = (values: ParsedFlags['values']) =>
-  textFlag(values, 'peer')
-    ?.split(',')
-    .map((name) => name.trim()) as BenchmarkOptions['peers'];
 
 /** The options that a command line stands for. @throws LLMOPT_OPTION_INVALID, LLMOPT_FILE_NOT_FOUND */
 export async function benchmarkOptions({ values }: ParsedFlags): Promise<BenchmarkOptions> {
@@ -253,12 +248,13 @@ export async function benchmarkOptions({ values }: ParsedFlags): Promise<Benchma
     model: textFlag(values, 'model'),
     larosaSparsity: numberFlag(values, 'larosa-sparsity'),
     larosa: larosaChoice(values),
+    vattention: vattentionChoice(values),
     ...(await runOptions(values)),
     backend: textFlag(values, 'backend') as BenchmarkOptions['backend'],
     precision: textFlag(values, 'precision') as BenchmarkOptions['precision'],
     quality: textOrOff(values, 'quality'),
     qualityTokens: numberFlag(values, 'quality-tokens'),
-    peers: peersFlag(values),
+    peers: listFlag(values, 'peer') as BenchmarkOptions['peers'],
     profile: values.profile === true,
     output: textFlag(values, 'output'),
     plots: textOrOff(values, 'plots'),

@@ -90,3 +90,19 @@ export function textFlag(values: ParsedFlags['values'], name: string): string | 
   }
   return typeof text === 'string' ? text : undefined;
 }
+
+/** What `--name` says, or `false` for `--no-name`. @throws LLMOPT_OPTION_INVALID if both are there */
+export function textOrOff(values: ParsedFlags['values'], name: string): string | false | undefined {
+  const text = textFlag(values, name);
+  if (values[`no-${name}`] !== true) return text;
+  if (text === undefined) return false;
+  throw new LlmoptError('LLMOPT_OPTION_INVALID', `--${name} and --no-${name} contradict each other.`, {
+    hint: 'Give one of the two.',
+  });
+}
+
+/** The words written for a flag, with commas between them, or undefined when it is absent. @throws LLMOPT_OPTION_INVALID if it is empty */
+export const listFlag = (values: ParsedFlags['values'], name: string): string[] | undefined =>
+  textFlag(values, name)
+    ?.split(',')
+    .map((word) => word.trim());

@@ -27,13 +27,20 @@ import {
 import { assertNoRegression, diffResults, readResult } from './diff.ts';
 import { numberFlag, parseFlags } from './flags.ts';
 import { runKernels } from './kernels/kernels.ts';
+import { pagedArgs, pagedCommand, pagedOptions, repeatablePagedArgs } from './paged/command.ts';
+import { runPaged } from './paged/paged.ts';
 import { backendsReport } from './report/backendsTable.ts';
 import { diffTable } from './report/diffTable.ts';
 import { kernelsReport } from './report/kernelsTable.ts';
+import { pagedReport } from './report/pagedTable.ts';
 import { createReporter, type Terminal } from './report/reporter.ts';
 import { resultReport } from './report/resultTable.ts';
+import { serveReport } from './report/serveTable.ts';
 import { sweepReport } from './report/sweepTable.ts';
+import { repeatableServeArgs, serveArgs, serveCommand, serveOptions } from './serve/command.ts';
+import { runServe } from './serve/serve.ts';
 import { runSweep } from './sweep/sweep.ts';
+import { joinVattention } from './vattentionFlag.ts';
 
 /** Exit codes: what a script can tell from them. */
 const exitCodes = { ok: 0, failed: 1, usage: 2, interrupted: 130 } as const;
@@ -88,7 +95,7 @@ async function interruptible(
 }
 
 async function bench(rawArgs: readonly string[], streams: Streams): Promise<number> {
-  const options = await benchmarkOptions(parseFlags(rawArgs, benchArgs, repeatableArgs));
+  const options = await benchmarkOptions(parseFlags(joinVattention(rawArgs), benchArgs, repeatableArgs));
   return interruptible(streams, async (control) => resultReport(await runBenchmark(options, control)));
 }
 
@@ -105,6 +112,16 @@ async function backends(rawArgs: readonly string[], streams: Streams): Promise<n
 async function sweep(rawArgs: readonly string[], streams: Streams): Promise<number> {
   const options = await sweepOptions(parseFlags(rawArgs, sweepArgs, repeatableSweepArgs));
   return interruptible(streams, async (control) => sweepReport(await runSweep(options, control)));
+}
+
+async function serve(rawArgs: readonly string[], streams: Streams): Promise<number> {
+  const options = serveOptions(parseFlags(joinVattention(rawArgs), serveArgs, repeatableServeArgs));
+  return interruptible(streams, async (control) => serveReport(await runServe(options, control)));
+}
+
+async function paged(rawArgs: readonly string[], streams: Streams): Promise<number> {
+  const options = pagedOptions(parseFlags(rawArgs, pagedArgs, repeatablePagedArgs));
+  return interruptible(streams, async (control) => pagedReport(await runPaged(options, control)));
 }
 
 async function diff(rawArgs: readonly string[], { stdout }: Streams): Promise<number> {
@@ -126,6 +143,8 @@ const subCommands: Record<string, { command: CommandDef; run: typeof bench }> = 
   backends: { command: backendsCommand, run: backends },
   diff: { command: diffCommand, run: diff },
   kernels: { command: kernelsCommand, run: kernels },
+  paged: { command: pagedCommand, run: paged },
+  serve: { command: serveCommand, run: serve },
   sweep: { command: sweepCommand, run: sweep },
 };
 

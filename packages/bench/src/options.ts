@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { LlmoptError } from '@llmopt/core';
-import type { BackendName, LarosaChoice } from './arms/spec.ts';
+import type { BackendName, LarosaChoice, PluginChoice } from './arms/spec.ts';
 import { type PeerName, peerNames } from './peers/names.ts';
 
 /** What a benchmark may be told. Everything has a default. */
@@ -12,6 +12,8 @@ export interface BenchmarkOptions {
   larosaSparsity?: number;
   /** What else the optimised arm's larosa is told. Default: nothing. */
   larosa?: LarosaChoice;
+  /** What the optimised arm's vattention is told; `{}` for its defaults, but that prefixes are not used again. Default: no vattention. */
+  vattention?: PluginChoice | undefined;
   /** Texts to continue. Default: four built-in ones. */
   prompts?: readonly string[];
   /** Tokens that every timed run generates. Default 128. */
@@ -43,8 +45,8 @@ export interface BenchmarkOptions {
 }
 
 /** `BenchmarkOptions` with every default filled in and every value checked. */
-export type Settings = Required<Omit<BenchmarkOptions, 'threads' | 'precision'>> &
-  Pick<BenchmarkOptions, 'threads' | 'precision'>;
+export type Settings = Required<Omit<BenchmarkOptions, 'threads' | 'precision' | 'vattention'>> &
+  Pick<BenchmarkOptions, 'threads' | 'precision' | 'vattention'>;
 
 const backendNames: readonly BackendName[] = ['wasm', 'reference', 'gpu', 'onnx'];
 
@@ -63,12 +65,12 @@ function invalid(message: string, hint: string): LlmoptError {
   return new LlmoptError('LLMOPT_OPTION_INVALID', message, { hint });
 }
 
-function checkInteger(name: string, value: number, low: number, high: number): void {
+export function checkInteger(name: string, value: number, low: number, high: number): void {
   if (Number.isInteger(value) && value >= low && value <= high) return;
   throw invalid(`${name} must be a whole number from ${low} to ${high}, but is ${value}.`, 'Give another value.');
 }
 
-function checkOneOf(name: string, value: string, allowed: readonly string[]): void {
+export function checkOneOf(name: string, value: string, allowed: readonly string[]): void {
   if (allowed.includes(value)) return;
   throw invalid(`${name} must be one of ${allowed.join(', ')}, but is '${value}'.`, 'Give one of these.');
 }
@@ -98,6 +100,7 @@ export function resolveOptions(options: BenchmarkOptions = {}): Settings {
     model: options.model ?? 'smollm2-135m',
     larosaSparsity: options.larosaSparsity ?? 0.4,
     larosa: options.larosa ?? {},
+    vattention: options.vattention,
     prompts: options.prompts ?? defaultPrompts,
     maxNewTokens: options.maxNewTokens ?? 128,
     runs: options.runs ?? 5,

@@ -69,7 +69,11 @@ export async function writeResult(file: string, result: BenchmarkResult): Promis
 
 /** Writes the whole file or nothing. Its folder is created if there is none. @throws LLMOPT_WRITE_FAILED */
 export async function writeJson(file: string, value: unknown): Promise<void> {
-  const text = `${JSON.stringify(value, null, 2)}\n`;
+  await writeText(file, `${JSON.stringify(value, null, 2)}\n`);
+}
+
+/** The same for text. @throws LLMOPT_WRITE_FAILED */
+export async function writeText(file: string, text: string): Promise<void> {
   try {
     await mkdir(dirname(resolve(file)), { recursive: true });
     await writeFileAtomic(file, text);

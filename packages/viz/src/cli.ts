@@ -1,11 +1,18 @@
 #!/usr/bin/env node
 import { readFile } from 'node:fs/promises';
-import { isSweep, parseBenchmarkResult, parseSweepResult, ResultError } from '@llmopt/schema';
+import {
+  isServe,
+  isSweep,
+  parseBenchmarkResult,
+  parseServeResult,
+  parseSweepResult,
+  ResultError,
+} from '@llmopt/schema';
 import { defineCommand, runMain } from 'citty';
-import { renderCharts, renderSweep } from './renderCharts.ts';
+import { renderCharts, renderServe, renderSweep } from './renderCharts.ts';
 
 const command = defineCommand({
-  meta: { name: 'llmopt-viz', description: 'Draws the charts of a benchmark result or of a sweep, as PNG and SVG.' },
+  meta: { name: 'llmopt-viz', description: 'Draws the charts of a benchmark, a sweep or a replay, as PNG and SVG.' },
   args: {
     input: {
       type: 'string',
@@ -45,6 +52,10 @@ async function readResult(file: string): Promise<(folder: string) => Promise<str
     if (isSweep(value)) {
       const sweep = parseSweepResult(value);
       return (folder) => renderSweep(sweep, folder);
+    }
+    if (isServe(value)) {
+      const replay = parseServeResult(value);
+      return (folder) => renderServe(replay, folder);
     }
     const result = parseBenchmarkResult(value);
     return (folder) => renderCharts(result, folder);

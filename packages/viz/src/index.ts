@@ -1,1 +1,1 @@
-export { renderCharts, renderSweep } from './renderCharts.ts';
+export { renderCharts, renderServe, renderSweep } from './renderCharts.ts';

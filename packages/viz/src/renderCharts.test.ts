@@ -3,10 +3,11 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { bare, fourArms, twoArms } from '../test/results.ts';
+import { serve } from '../test/serve.ts';
 import { sweep } from '../test/sweep.ts';
-import { charts, sweepCharts } from './charts/index.ts';
+import { charts, serveCharts, sweepCharts } from './charts/index.ts';
 import { rasterize, render } from './render.ts';
-import { renderCharts, renderSweep } from './renderCharts.ts';
+import { renderCharts, renderServe, renderSweep } from './renderCharts.ts';
 
 const names = ['comprehensive_dashboard', 'improvements', 'memory_comparison', 'time_comparison', 'token_comparison'];
 
@@ -49,6 +50,36 @@ describe('the chart of a sweep', () => {
     const slower = sweep();
     for (const { kind, time } of slower.points) if (kind === 'larosa' && time) time.timePerOutputTokenMs.mean *= 2;
     expect(await svgOf(slower)).toBe(await svgOf());
+  });
+});
+
+describe('the charts of a replay', () => {
+  const svgOf = async (chart: string, result = serve()) => (await render(serveCharts[chart]!(result))).svg;
+
+  it.each(Object.keys(serveCharts))('%s looks as it did when it was last looked at', async (chart) => {
+    await expect(await svgOf(chart)).toMatchFileSnapshot(`../test/output/serve-${chart}.svg`);
+  });
+
+  it('say where a reservation is cut off, and where memory is that of the process', async () => {
+    const svg = await svgOf('kv_memory');
+    // Beside what is zeroed there is room for it.
+    expect(svg.match(/reserved: 755 MB, above the chart[^<"]*</g)).toHaveLength(3);
+    expect(svg.match(/resident: growth of the whole process</g)).toHaveLength(1);
+  });
+
+  it('show memory with the most requests in flight, and latency with all', async () => {
+    expect(await svgOf('kv_memory')).not.toContain('fixed, 1 in flight');
+    expect(await svgOf('kv_memory')).not.toContain('node-llama-cpp');
+    for (const row of ['vattention, 1', 'vattention, 8', 'node-llama-cpp Q8_0, 8'])
+      expect(await svgOf('latency')).toContain(`>${row}<`);
+  });
+
+  it('do with what an interrupted replay has', async () => {
+    for (const chart of Object.keys(serveCharts)) {
+      const svg = await svgOf(chart, serve({ incomplete: true, runs: [] }));
+      expect(svg).toContain('INCOMPLETE');
+      expect(svg).toContain('>not measured<');
+    }
   });
 });
 
@@ -111,6 +142,13 @@ describe('renderCharts', () => {
   it('writes that of a sweep', async () => {
     await renderSweep(sweep(), folder);
     expect((await readdir(folder)).sort()).toEqual(['pareto.png', 'pareto.svg']);
+  });
+
+  it('writes those of a replay', async () => {
+    await renderServe(serve(), folder);
+    expect((await readdir(folder)).sort()).toEqual(
+      ['kv_memory', 'latency'].flatMap((name) => [`${name}.png`, `${name}.svg`]),
+    );
   });
 
   it('refuses a folder that cannot be written, and leaves nothing', async () => {

@@ -1,8 +1,8 @@
 import { mkdir, rename, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import { type BenchmarkResult, ResultError, type SweepResult } from '@llmopt/schema';
+import { type BenchmarkResult, ResultError, type ServeResult, type SweepResult } from '@llmopt/schema';
 import type { TopLevelSpec } from 'vega-lite';
-import { charts, sweepCharts } from './charts/index.ts';
+import { charts, serveCharts, sweepCharts } from './charts/index.ts';
 import { render } from './render.ts';
 
 /**
@@ -22,6 +22,14 @@ export async function renderCharts(result: BenchmarkResult, outputDir: string): 
 export async function renderSweep(result: SweepResult, outputDir: string): Promise<string[]> {
   return writeCharts(
     Object.entries(sweepCharts).map(([name, chart]) => [name, chart(result)]),
+    outputDir,
+  );
+}
+
+/** The same for a replay: `kv_memory` and `latency`. @throws ResultError with code LLMOPT_WRITE_FAILED when the folder cannot be written */
+export async function renderServe(result: ServeResult, outputDir: string): Promise<string[]> {
+  return writeCharts(
+    Object.entries(serveCharts).map(([name, chart]) => [name, chart(result)]),
     outputDir,
   );
 }

@@ -3,6 +3,7 @@ import { LlmoptError, measureReadBandwidth, type Pipeline, type Progress } from 
 import { profileDecode } from '../profile.ts';
 import { evaluateQuality } from '../quality/evaluate.ts';
 import { compareLogits, writeLogits } from '../quality/logitsFile.ts';
+import { serveArm } from '../serve/serveArm.ts';
 import { probeBackend } from './probe.ts';
 import type { ArmCall, Handlers, LoadReport, RunReport, RunRequest } from './protocol.ts';
 import type { ArmSpec, OpenedArm } from './spec.ts';
@@ -37,16 +38,16 @@ function assertFits(pipeline: Pipeline, ids: readonly number[][], maxNewTokens: 
 
 /** What an arm's process does when asked. One pipeline per process, except to measure quality, which needs two. */
 export function createHandlers(open: OpenArm): Handlers<Exclude<ArmCall, 'loadPeer' | 'comparePeer'>> {
-  let loaded: { pipeline: Pipeline; prompts: number[][] } | undefined;
+  let loaded: (OpenedArm & { prompts: number[][] }) | undefined;
 
   const loadedPrompt = (prompt: number) => {
     const ids = loaded?.prompts[prompt];
     if (!loaded || !ids) throw new LlmoptError('LLMOPT_BENCH_FAILED', `Prompt ${prompt} was not loaded.`);
     return { pipeline: loaded.pipeline, ids };
   };
-  const loadedPipeline = () => {
+  const loadedArm = () => {
     if (!loaded) throw new LlmoptError('LLMOPT_BENCH_FAILED', 'No model was loaded.');
-    return loaded.pipeline;
+    return loaded;
   };
 
   const generate = async ({ prompt, promptTokens, maxNewTokens, ignoreEndToken }: RunRequest): Promise<RunReport> => {
@@ -70,11 +71,12 @@ export function createHandlers(open: OpenArm): Handlers<Exclude<ArmCall, 'loadPe
     async load({ spec, prompts, maxNewTokens }, report): Promise<LoadReport> {
       await loaded?.pipeline.dispose();
       const start = performance.now();
-      const { pipeline, backend } = await open(spec, report);
+      const opened = await open(spec, report);
+      const { pipeline, backend } = opened;
       const loadSeconds = (performance.now() - start) / 1000;
       const { ids, chatTemplate } = encodePrompts(pipeline, prompts);
       assertFits(pipeline, ids, maxNewTokens);
-      loaded = { pipeline, prompts: ids };
+      loaded = { ...opened, prompts: ids };
       return {
         loadSeconds,
         model: pipeline.model,
@@ -92,6 +94,7 @@ export function createHandlers(open: OpenArm): Handlers<Exclude<ArmCall, 'loadPe
     },
 
     run: generate,
+    serve: (input, report) => serveArm(loadedArm(), input, report),
 
     async profile({ prompt, steps }) {
       const { pipeline, ids } = loadedPrompt(prompt);
@@ -109,13 +112,13 @@ export function createHandlers(open: OpenArm): Handlers<Exclude<ArmCall, 'loadPe
 
     async writeLogits(input, report) {
       const onProgress = (fraction: number) => report({ stage: 'quality', fraction });
-      const losses = await writeLogits(loadedPipeline(), { ...input, onProgress });
+      const losses = await writeLogits(loadedArm().pipeline, { ...input, onProgress });
       return { positions: losses.length, losses };
     },
 
     compareLogits(input, report) {
       const onProgress = (fraction: number) => report({ stage: 'quality', fraction });
-      return compareLogits(loadedPipeline(), { ...input, onProgress });
+      return compareLogits(loadedArm().pipeline, { ...input, onProgress });
     },
 
     async quality({ baseline, optimized, text, maxTokens, seed }, report) {

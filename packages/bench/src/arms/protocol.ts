@@ -3,6 +3,7 @@ import type { PeerLoad, PeerLoadReport } from '../peers/protocol.ts';
 import type { Divergences } from '../quality/divergences.ts';
 import type { QualityReport } from '../quality/evaluate.ts';
 import type { Window } from '../quality/windows.ts';
+import type { ServeInput, ServeReport } from '../serve/protocol.ts';
 import type { ArmSpec, BackendSpec } from './spec.ts';
 
 export interface LoadReport {
@@ -63,6 +64,8 @@ export interface ArmCalls {
   /** The same as `load` for an arm of another engine. */
   loadPeer: { input: PeerLoad; output: PeerLoadReport };
   run: { input: RunRequest; output: RunReport };
+  /** Replay many requests, with several in flight; of the loaded model, or of another engine. */
+  serve: { input: ServeInput; output: ServeReport };
   /** The same as `compareLogits` for an arm of another engine: of windows, float32 `[positions, vocabulary]` in the file. */
   comparePeer: {
     input: { windows: readonly Window[]; file: string; vocabularySize: number };

@@ -30,12 +30,20 @@ export interface Calibration {
   prefill: Required<Omit<SettingTried, 'failure'>>;
 }
 
+/** What an arm reaches with a setting, in tokens per second. */
+export type Measure = (
+  arm: ArmProcess,
+  timeLeft: () => { timeoutMs: number },
+) => Promise<Required<Pick<SettingTried, 'decodeTokensPerSecond' | 'prefillTokensPerSecond'>>>;
+
 export interface CalibrationOptions {
   /** What the arm is called. */
   name: string;
   /** Starts a process of its own for a setting, since a setting may hang. */
   start: (setting: PeerSetting) => ArmProcess;
   load: Omit<PeerLoad, 'setting'>;
+  /** Default: the middle one of three requests of 48 tokens behind the longest prompt. */
+  measure?: Measure | undefined;
   /** Default: all of the machine. */
   cores?: number;
   /** Whether the engine computes on Node's pool, whose size then matters. Default true. */
@@ -65,13 +73,10 @@ function settingsFor(cores: number): { plain: PeerSetting; pooled?: PeerSetting;
   ];
 }
 
-async function tryOut(setting: PeerSetting, options: CalibrationOptions, limitMs: number): Promise<SettingTried> {
-  const arm = options.start(setting);
-  const end = performance.now() + limitMs;
-  const timeLeft = () => ({ timeoutMs: Math.max(1, end - performance.now()) });
-  try {
-    await arm.call('loadPeer', { ...options.load, setting }, timeLeft());
-    const lengths = options.load.prompts.map(({ length }) => length);
+const threeRequests =
+  ({ prompts }: CalibrationOptions['load']): Measure =>
+  async (arm, timeLeft) => {
+    const lengths = prompts.map(({ length }) => length);
     const prompt = lengths.indexOf(Math.max(...lengths));
     const request = { prompt, maxNewTokens: calibrationTokens, ignoreEndToken: true };
     const decode: number[] = [];
@@ -81,7 +86,17 @@ async function tryOut(setting: PeerSetting, options: CalibrationOptions, limitMs
       decode.push(1000 / timings.timePerOutputTokenMs);
       prefill.push(timings.prefillTokensPerSecond);
     }
-    return { setting, decodeTokensPerSecond: median(decode), prefillTokensPerSecond: median(prefill) };
+    return { decodeTokensPerSecond: median(decode), prefillTokensPerSecond: median(prefill) };
+  };
+
+async function tryOut(setting: PeerSetting, options: CalibrationOptions, limitMs: number): Promise<SettingTried> {
+  const { load, measure = threeRequests(load) } = options;
+  const arm = options.start(setting);
+  const end = performance.now() + limitMs;
+  const timeLeft = () => ({ timeoutMs: Math.max(1, end - performance.now()) });
+  try {
+    await arm.call('loadPeer', { ...load, setting }, timeLeft());
+    return { setting, ...(await measure(arm, timeLeft)) };
   } catch (error) {
     if (!LlmoptError.isInstance(error) || error.code === 'LLMOPT_ABORTED') throw error;
     return { setting, failure: error.message };
@@ -91,8 +106,7 @@ async function tryOut(setting: PeerSetting, options: CalibrationOptions, limitMs
 }
 
 /**
- * Finds the setting with which an engine decodes fastest: each is tried in a process of its own, with three requests of
- * 48 tokens behind the longest prompt, of which the middle one counts. One that takes far longer than a single thread is given up.
+ * Finds the setting with which an engine decodes fastest: each is tried in a process of its own. One that takes far longer than a single thread is given up.
  * @throws LLMOPT_BENCH_FAILED if no setting works, LLMOPT_ABORTED
  */
 export async function calibrate(options: CalibrationOptions): Promise<Calibration> {

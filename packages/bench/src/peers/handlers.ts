@@ -3,7 +3,7 @@ import type { PeerName } from './names.ts';
 import { createLlamaHandlers } from './nodeLlamaCpp.ts';
 import { createTransformersHandlers } from './transformersJs.ts';
 
-type EngineHandlers = Handlers<'loadPeer' | 'run'> & Partial<Handlers<'comparePeer'>>;
+type EngineHandlers = Handlers<'loadPeer' | 'run'> & Partial<Handlers<'serve' | 'comparePeer'>>;
 
 const engines: Readonly<Record<PeerName, () => EngineHandlers>> = {
   'node-llama-cpp': createLlamaHandlers,
@@ -21,6 +21,10 @@ export function createPeerHandlers(): Required<EngineHandlers> {
     async run(request, report) {
       if (!handlers) throw new Error('Nothing was loaded.');
       return handlers.run(request, report);
+    },
+    async serve(input, report) {
+      if (!handlers?.serve) throw new Error('The engine takes one request at a time.');
+      return handlers.serve(input, report);
     },
     async comparePeer(input, report) {
       if (!handlers?.comparePeer) throw new Error('The engine hands out no probabilities.');

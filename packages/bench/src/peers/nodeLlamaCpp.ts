@@ -4,16 +4,20 @@ import type { ArmCalls, Handlers, Report, RunReport, RunRequest } from '../arms/
 import { compareRows } from '../quality/compareRows.ts';
 import { addScore, type Divergences, noDivergences } from '../quality/divergences.ts';
 import { openLogits } from '../quality/logitsReader.ts';
+import { startSampling } from '../serve/memorySamples.ts';
+import { type ReplayRequest, replay } from '../serve/replay.ts';
 import type { PeerLoad, PeerLoadReport } from './protocol.ts';
 import { timingsOf } from './timings.ts';
 
 interface Loaded {
   model: LlamaModel;
   sequence: LlamaContextSequence;
+  /** All of them, with the one above. */
+  sequences: LlamaContextSequence[];
   prompts: PeerLoad['prompts'];
 }
 
-async function load({ file, setting: { threads }, prompts, maxNewTokens }: PeerLoad) {
+async function load({ file, setting: { threads }, prompts, maxNewTokens, ...size }: PeerLoad) {
   // Imported only in a process that runs this engine; most users do not have it.
   const { getLlama, LlamaLogLevel } = await import('node-llama-cpp');
   const began = performance.now();
@@ -27,15 +31,18 @@ async function load({ file, setting: { threads }, prompts, maxNewTokens }: PeerL
   });
   const model = await llama.loadModel({ modelPath: file });
   const longest = Math.max(...prompts.map(({ length }) => length));
+  const { sequences: count = 1, contextLength = longest + maxNewTokens } = size;
   // One more than is needed: a context that is full would be shifted.
-  const context = await model.createContext({ contextSize: longest + maxNewTokens + 1, threads });
-  const loaded: Loaded = { model, sequence: context.getSequence(), prompts };
+  const context = await model.createContext({ contextSize: contextLength + 1, sequences: count, threads });
+  const sequences = Array.from({ length: count }, () => context.getSequence());
+  const loaded: Loaded = { model, sequence: sequences[0] as LlamaContextSequence, sequences, prompts };
   const report: PeerLoadReport = {
     loadSeconds: (performance.now() - began) / 1000,
     settings: {
       threads: context.idealThreads,
       batchSize: context.batchSize,
       contextSize: context.contextSize,
+      sequences: count,
       flashAttention: context.flashAttention,
     },
   };
@@ -70,6 +77,42 @@ async function generate(
     metrics: {},
     residentBytes: process.memoryUsage.rss(),
   };
+}
+
+/** Replays requests, each on a sequence that is free. */
+async function serveRequests(
+  { sequences }: Loaded,
+  { requests, ...options }: ArmCalls['serve']['input'],
+  report: Report,
+): Promise<ArmCalls['serve']['output']> {
+  const free = [...sequences];
+  const generateOn = async (sequence: LlamaContextSequence, { prompt, newTokens }: ReplayRequest) => {
+    const began = performance.now();
+    await sequence.clearHistory();
+    const tokenTimesMs: number[] = [];
+    for await (const _ of sequence.evaluate([...prompt] as Token[], { temperature: 0, yieldEogToken: true })) {
+      tokenTimesMs.push(performance.now() - began);
+      if (tokenTimesMs.length === newTokens) break;
+    }
+    if (tokenTimesMs.length < newTokens) throw new Error(`It wrote ${tokenTimesMs.length} of ${newTokens} tokens.`);
+    return tokenTimesMs;
+  };
+  const processBytesBefore = process.memoryUsage.rss();
+  const sampling = startSampling({ read: () => ({ processBytes: process.memoryUsage.rss() }) });
+  try {
+    const { records, wallMs } = await replay(
+      async (request) => {
+        const sequence = free.pop();
+        if (!sequence) throw new Error('There are more requests in flight than sequences.');
+        return generateOn(sequence, request).finally(() => free.push(sequence));
+      },
+      requests,
+      { ...options, onProgress: (fraction) => report({ stage: 'requests', fraction }) },
+    );
+    return { records, wallMs, memory: sampling.stop(), processBytesBefore, slots: sequences.length, metrics: {} };
+  } finally {
+    sampling.stop();
+  }
 }
 
 /** Positions whose probabilities, a map of the whole vocabulary each, are in memory at once. */
@@ -120,7 +163,7 @@ const smallest = 2 ** -149;
  * What the process of a node-llama-cpp arm does when asked: the same prompts, greedily, on the CPU. Each request begins
  * with an empty cache. Nothing is built or downloaded.
  */
-export function createLlamaHandlers(): Handlers<'loadPeer' | 'run' | 'comparePeer'> {
+export function createLlamaHandlers(): Handlers<'loadPeer' | 'run' | 'serve' | 'comparePeer'> {
   let loaded: Loaded | undefined;
   return {
     async loadPeer(input) {
@@ -131,6 +174,10 @@ export function createLlamaHandlers(): Handlers<'loadPeer' | 'run' | 'comparePee
     async run(request) {
       if (!loaded) throw new Error('Nothing was loaded.');
       return generate(loaded, request);
+    },
+    async serve(input, report) {
+      if (!loaded) throw new Error('Nothing was loaded.');
+      return serveRequests(loaded, input, report);
     },
     async comparePeer(input, report) {
       if (!loaded) throw new Error('Nothing was loaded.');

@@ -5,7 +5,7 @@ import { LlmoptError } from '@llmopt/core';
 import { type ArmProcess, startArm } from '../arms/parent.ts';
 import type { Reporter } from '../report/reporter.ts';
 import type { PeerRecord } from '../result.ts';
-import { calibrate, calibrationTokens } from './calibrate.ts';
+import { calibrate, calibrationTokens, type Measure } from './calibrate.ts';
 import { type PeerName, peerPackages } from './names.ts';
 import { onnxFolder } from './onnxFolder.ts';
 import type { PeerLoad, PeerSetting } from './protocol.ts';
@@ -101,6 +101,10 @@ export async function targetsOf(
 export interface PeerOptions extends TargetOptions {
   prompts: PeerLoad['prompts'];
   maxNewTokens: number;
+  sequences?: PeerLoad['sequences'];
+  contextLength?: PeerLoad['contextLength'];
+  /** What makes a setting the best. Default: how fast it decodes a single request. */
+  measure?: Measure;
   /** Starts the process of an arm. Default: this package's own. */
   start?: (name: string, setting: PeerSetting) => ArmProcess;
 }
@@ -114,17 +118,22 @@ export async function openPeer(
   target: PeerTarget,
   options: PeerOptions,
 ): Promise<{ arm: ArmProcess; record: PeerRecord }> {
-  const { prompts, maxNewTokens, reporter, signal } = options;
+  const { prompts, maxNewTokens, sequences, contextLength, measure, reporter, signal } = options;
   const {
     start = (name, { poolThreads }) =>
       startArm(name, { module: 'peer', signal, env: poolThreads ? { UV_THREADPOOL_SIZE: String(poolThreads) } : {} }),
   } = options;
   const { engine, ...about } = target;
   const { name, file } = target;
-  const load = { engine, file, prompts, maxNewTokens: Math.max(maxNewTokens, calibrationTokens) };
+  const load = {
+    ...{ engine, file, prompts, maxNewTokens: Math.max(maxNewTokens, calibrationTokens) },
+    ...(sequences !== undefined && { sequences }),
+    ...(contextLength !== undefined && { contextLength }),
+  };
   const calibration = await calibrate({
     name,
     load,
+    measure,
     usesPool: engine === 'node-llama-cpp',
     start: (setting) => start(name, setting),
     onProgress: reporter.progress,

@@ -19,6 +19,10 @@ export interface PeerLoad {
   prompts: readonly (readonly number[])[];
   /** The most tokens that a request will ask for. */
   maxNewTokens: number;
+  /** Requests that may be in flight at once. Default 1. */
+  sequences?: number;
+  /** Tokens of each of them. Default: as many as the longest request takes. */
+  contextLength?: number;
 }
 
 export interface PeerLoadReport {
