@@ -2,6 +2,7 @@ import type { Batch, Executable, ForwardResult } from '../backends/backend.ts';
 import { LlmoptError } from '../errors.ts';
 import type { Driver } from '../plugin/driver.ts';
 import type { Sequence } from '../plugin/plugin.ts';
+import { batchColumns } from './batchColumns.ts';
 
 /** A request in the scheduler's hands. */
 export interface Job {
@@ -285,48 +286,5 @@ export function createScheduler(executable: Executable, driver: Driver, maxRows:
       for (const job of [...jobs])
         end(job, new LlmoptError('LLMOPT_DISPOSED', 'The pipeline was disposed while this request ran.'));
     },
-  };
-}
-
-/** One batch that is filled again for every step; nothing is allocated but views, and each of those once. */
-function batchColumns(maxRows: number) {
-  const make = () => {
-    const column = new Int32Array(maxRows);
-    const views: Int32Array[] = [];
-    return { column, view: (length: number) => (views[length] ??= column.subarray(0, length)) };
-  };
-  const tokens = make();
-  const slots = make();
-  const positions = make();
-  const prompt = make();
-  const logits = make();
-  let rows = 0;
-  let wanted = 0;
-  return {
-    rows: () => rows,
-    logitCount: () => wanted,
-    clear() {
-      rows = 0;
-      wanted = 0;
-    },
-    add(token: number, slot: number, position: number, inPrompt: boolean) {
-      tokens.column[rows] = token;
-      slots.column[rows] = slot;
-      positions.column[rows] = position;
-      prompt.column[rows] = inPrompt ? 1 : 0;
-      rows++;
-    },
-    /** The row added last wants logits; returns the number of its row of logits. */
-    wantLogits() {
-      logits.column[wanted] = rows - 1;
-      return wanted++;
-    },
-    batch: (): Batch => ({
-      tokens: tokens.view(rows),
-      slots: slots.view(rows),
-      positions: positions.view(rows),
-      prompt: prompt.view(rows),
-      logits: logits.view(wanted),
-    }),
   };
 }
