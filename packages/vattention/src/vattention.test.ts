@@ -1,7 +1,8 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { createPipeline, type Pipeline, type PipelineOptions, wasm } from '@llmopt/core';
+import type { Worker } from 'node:worker_threads';
+import { createPipeline, type Pipeline, type PipelineOptions, type Plugin, wasm } from '@llmopt/core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { writeTinyModel } from '../../core/test/tinyModel.ts';
 import type { VattentionOptions } from './options.ts';
@@ -10,6 +11,8 @@ import { vattention } from './vattention.ts';
 // Of the tiny model a token takes 128 bytes in each of 4 ranges, so a group of a page is 32 tokens and 16,384 bytes.
 const groupBytes = 4096;
 const groupOfAll = 4 * groupBytes;
+
+const watcher = { name: 'watcher', version: '1', fidelity: 'exact' } as const;
 
 describe('vattention', () => {
   let folder: string;
@@ -24,10 +27,10 @@ describe('vattention', () => {
     const plugin = vattention({ groupBytes, ...options });
     const pipeline = await createPipeline({
       model,
-      plugins: [plugin],
       cacheDir: false,
       backend: wasm({ threads: 2 }),
       ...more,
+      plugins: [plugin, ...(more.plugins ?? [])],
     });
     return { plugin, pipeline };
   };
@@ -90,6 +93,46 @@ describe('vattention', () => {
     await expect(open({ budgetBytes: groupOfAll - 1 })).rejects.toThrow(
       'A budget of 16383 bytes holds no group of 16384.',
     );
+  });
+
+  it('an abort in the middle of a prompt leaves nothing live, and what was computed is sound', async () => {
+    await using reference = await plain();
+    const controller = new AbortController();
+    let steps = 0;
+    const stop: Plugin = { ...watcher, step: () => void (++steps === 2 && controller.abort()) };
+    const { plugin, pipeline } = await open({}, { maxRows: 16, plugins: [stop] });
+    await using _ = pipeline;
+    await expect(pipeline.generate(prompt(100), { signal: controller.signal })).rejects.toMatchObject({
+      code: 'LLMOPT_ABORTED',
+    });
+    expect(plugin.stats().liveBytes).toBe(0);
+    expect(await answer(pipeline, prompt(100))).toEqual(await answer(reference, prompt(100)));
+    expect(plugin.stats().reusedTokens).toBe(32);
+  });
+
+  it('a thread that dies during a step ends all with a typed error, and the plugin is free for another pipeline', async () => {
+    await using reference = await plain();
+    const workers: Worker[] = [];
+    const note = (worker: Worker) => workers.push(worker);
+    process.on('worker', note);
+    let steps = 0;
+    const kill: Plugin = { ...watcher, step: () => void (++steps === 5 && workers[1]!.terminate()) };
+    const { plugin, pipeline } = await open({}, { plugins: [kill] });
+    const options = { maxNewTokens: 150, ignoreEndToken: true };
+    const died = { code: 'LLMOPT_WORKER_DIED' };
+    const both = [pipeline.generate(prompt(50), options), pipeline.generate(prompt(50, 1), options)];
+    for (const request of both) await expect(request).rejects.toMatchObject(died);
+    process.off('worker', note);
+    expect(plugin.stats().liveBytes).toBe(0);
+    await expect(pipeline.generate(prompt(50), options)).rejects.toMatchObject(died);
+    await pipeline.dispose();
+    await using anew = await createPipeline({
+      model,
+      plugins: [plugin],
+      cacheDir: false,
+      backend: wasm({ threads: 2 }),
+    });
+    expect(await answer(anew, prompt(50))).toEqual(await answer(reference, prompt(50)));
   });
 
   it('saves a sequence and goes on from it in another pipeline', async () => {
