@@ -8,6 +8,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createPipeline } from '../packages/core/dist/index.js';
+import { seededRandom } from '../packages/core/src/pipeline/random.ts';
 import { writeTinyModel } from '../packages/core/test/tinyModel.ts';
 import { vattention } from '../packages/vattention/dist/index.js';
 
@@ -42,7 +43,7 @@ async function soak(model) {
     contextLength: CONTEXT,
     cacheDir: name === 'tiny' ? folder : undefined,
   });
-  const random = generator(Number(seed));
+  const random = seededRandom(Number(seed));
   const vocabulary = pipeline.graph.config.vocabularySize;
   const rangesBytes = 2 * pipeline.graph.config.layers * GROUP_BYTES;
   const request = (least, most, maxNewTokens) =>
@@ -102,15 +103,4 @@ function slope(samples) {
   const mean = (of) => samples.reduce((sum, each) => sum + of(each), 0) / samples.length;
   const [x, y] = [mean(({ at }) => at), mean(({ rss }) => rss)];
   return mean(({ at, rss }) => (at - x) * (rss - y)) / mean(({ at }) => (at - x) ** 2);
-}
-
-/** Numbers from 0 to below 1, the same for a seed (mulberry32). */
-function generator(seed) {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let t = Math.imul(state ^ (state >>> 15), state | 1);
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
-    return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
-  };
 }

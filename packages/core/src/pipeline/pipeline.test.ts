@@ -261,6 +261,27 @@ describe('streams', () => {
     await small.dispose();
   });
 
+  it('end with the error of a cache that fails in idle time, and only when their step is over', async () => {
+    let failing = true;
+    const faulty = definePlugin({
+      ...{ name: 'faulty', version: '1', fidelity: 'exact', claims: ['kvCache'] as const },
+      kvCache: (layout: KvLayout) => ({
+        ...contiguousKvCache(layout),
+        idle() {
+          if (failing) throw new Error('no idle hands');
+          return false;
+        },
+      }),
+    });
+    const other = await open({ plugins: [faulty] });
+    const options = { maxNewTokens: 5, ignoreEndToken: true };
+    await expect(other.generate('hello', options)).rejects.toThrow('no idle hands');
+    failing = false;
+    // Were the step still running, this would be LLMOPT_BUSY.
+    expect((await other.generate('hello', options)).tokens).toEqual((await pipeline.generate('hello', options)).tokens);
+    await other.dispose();
+  });
+
   it('an abort ends a stream within one step, and its slot is free again', async () => {
     const single = await open({ slots: 1 });
     const controller = new AbortController();

@@ -126,9 +126,13 @@ export function createScheduler(executable: Executable, driver: Driver, maxRows:
     let result: ForwardResult;
     try {
       const computed = executable.forward(columns.batch());
-      // The threads compute now, and this one would wait.
-      kv.idle?.();
-      result = await computed;
+      try {
+        // The threads compute now, and this one would wait.
+        kv.idle?.();
+      } finally {
+        // Whatever the cache did wrong, nobody's slot is given back while it is written to.
+        result = await computed;
+      }
     } catch (error) {
       for (const { job } of ready) end(job, error);
       return;

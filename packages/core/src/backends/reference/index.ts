@@ -1,6 +1,7 @@
 import { LlmoptError } from '../../errors.ts';
 import { checkGraph } from '../../graph/check.ts';
 import type { Graph } from '../../graph/graph.ts';
+import { kvReport } from '../../kv/report.ts';
 import { definitionOf } from '../../ops/index.ts';
 import type { Op } from '../../ops/op.ts';
 import type { Backend, Batch, CompileOptions, Executable, Profile } from '../backend.ts';
@@ -103,13 +104,8 @@ async function compileReference(graph: Graph, options: CompileOptions): Promise<
       }
     },
     memory() {
-      const { reserved, committed, live } = kv.bytes();
       const weightsBytes = [...params.values()].reduce((sum, param) => sum + param.byteLength, 0);
-      return {
-        weightsBytes,
-        activationsBytes: 0,
-        kv: { reservedBytes: reserved, committedBytes: committed, liveBytes: live },
-      };
+      return { weightsBytes, activationsBytes: 0, kv: kvReport(kv) };
     },
     profile: () => ({ steps, stepMilliseconds, entries: [...times.values()], kernels: [] }),
     async dispose() {

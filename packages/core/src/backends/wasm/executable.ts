@@ -1,6 +1,7 @@
 import { LlmoptError } from '../../errors.ts';
 import { checkGraph } from '../../graph/check.ts';
 import type { Graph } from '../../graph/graph.ts';
+import { kvReport } from '../../kv/report.ts';
 import type { Batch, CompileOptions, Executable, ForwardResult } from '../backend.ts';
 import { prepareBatch } from '../batch.ts';
 import { type Arena, createArena } from './arena.ts';
@@ -144,14 +145,7 @@ export async function compileWasm(
         if (state === 'running') state = 'idle';
       }
     },
-    memory() {
-      const { reserved, committed, live } = kv.bytes();
-      return {
-        weightsBytes,
-        activationsBytes,
-        kv: { reservedBytes: reserved, committedBytes: committed, liveBytes: live },
-      };
-    },
+    memory: () => ({ weightsBytes, activationsBytes, kv: kvReport(kv) }),
     profile() {
       return settings.profile ? profiler.profile() : undefined;
     },

@@ -1,6 +1,7 @@
 import { LlmoptError } from '../../errors.ts';
 import type { Graph } from '../../graph/graph.ts';
 import type { KvMemory } from '../../kv/kvMemory.ts';
+import { kvReport } from '../../kv/report.ts';
 import type { CompileOptions, Executable } from '../backend.ts';
 import { collectGarbage } from './collectGarbage.ts';
 import { compileWasm, type WasmSettings } from './executable.ts';
@@ -83,14 +84,7 @@ export async function compileRecyclable(
         return recycling;
       },
     }),
-    memory() {
-      const { reserved, committed, live } = kv.bytes();
-      return {
-        weightsBytes,
-        activationsBytes,
-        kv: { reservedBytes: reserved, committedBytes: committed, liveBytes: live },
-      };
-    },
+    memory: () => ({ weightsBytes, activationsBytes, kv: kvReport(kv) }),
     profile: () => current?.profile(),
     dispose() {
       disposed ??= (async () => {
